@@ -1,0 +1,1 @@
+"""The core that both halves of Bursar share: deciding, counting and pricing, with no web framework in sight."""

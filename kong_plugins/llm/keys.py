@@ -1,0 +1,97 @@
+"""Virtual keys: how one is made, recognised and checked.
+
+A key reads `bsr_<key id>_<secret>_<checksum>`. The id is public and names the record; the secret has 190 bits;
+the checksum lets a mistyped key be refused, and a leaked one be recognised by secret scanners, without a look-up.
+At rest there is only an HMAC of the whole key under a pepper that is kept outside the database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+import zlib
+from typing import Final, Literal
+
+import msgspec
+
+from kong_plugins.llm.release import Tier
+
+_ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_KEY_PATTERN: Final = re.compile(r"bsr_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})_([0-9A-Za-z]{6})")
+_KEY_ID_LENGTH: Final = 12
+_SECRET_LENGTH: Final = 32
+_CHECKSUM_LENGTH: Final = 6
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a gateway knows of a virtual key: live state, replaced only by a record of a higher `version`.
+
+    `models` are the request models that the key may use; None means all that its team may.
+    """
+
+    format: Literal[1] = 1
+    id: str
+    version: int
+    digest: str
+    organization: str
+    team: str
+    name: str
+    tier: Tier
+    active: bool
+    expires_at_ms: int | None = None
+    tags: tuple[str, ...] = ()
+    models: tuple[str, ...] | None = None
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is calling, as resolved from a key. `user` is a label that the caller chose."""
+
+    organization: str
+    team: str
+    key: str
+    key_name: str
+    tier: Tier
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    models: tuple[str, ...] | None = None
+
+
+def issue_key() -> tuple[str, str]:
+    """Make a new key; return its id and the full key, which is to be shown once."""
+    key_id = _random_text(_KEY_ID_LENGTH)
+    body = f"bsr_{key_id}_{_random_text(_SECRET_LENGTH)}"
+    return key_id, f"{body}_{_checksum(body)}"
+
+
+def key_id_of(key: str) -> str | None:
+    """The id inside a key, or None where the text is not a key of ours or its checksum is wrong."""
+    match = _KEY_PATTERN.fullmatch(key)
+    if match is None or _checksum(key[: -_CHECKSUM_LENGTH - 1]) != match.group(3):
+        return None
+    return match.group(1)
+
+
+def key_digest(key: str, pepper: str) -> str:
+    """The form in which a key is stored: HMAC-SHA256 under the pepper, in hex."""
+    return hmac.new(pepper.encode(), key.encode(), hashlib.sha256).hexdigest()
+
+
+def key_matches(key: str, record: KeyRecord, pepper: str) -> bool:
+    """Whether this is the record's key, compared in constant time."""
+    return hmac.compare_digest(key_digest(key, pepper), record.digest)
+
+
+def _random_text(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _checksum(text: str) -> str:
+    number = zlib.crc32(text.encode())
+    digits = ""
+    for _ in range(_CHECKSUM_LENGTH):
+        number, rest = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[rest] + digits
+    return digits

@@ -1,0 +1,129 @@
+"""The contract that goes down: the policy document that a release publishes and every gateway enforces.
+
+One document an organization, immutable, numbered and checksummed. Caps and keys are live state beside it
+(`store.py`), because a raised cap or a revoked key must count on the very next request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from kong_plugins.llm.prices import Price
+from kong_plugins.llm.windows import PeriodKind
+
+ScopeKind = Literal["organization", "team", "key", "user"]
+Tier = Literal["critical", "normal", "experimental"]
+LimitUnit = Literal["requests", "tokens", "concurrency"]
+BudgetUnit = Literal["nusd", "tokens", "requests"]
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom a limit or budget is about: the subject's id, or None for each subject of the kind by itself;
+    optionally only for one request model."""
+
+    kind: ScopeKind
+    subject: str | None
+    model: str | None = None
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model at one provider. `base_url` has a scheme, a host, a port and maybe a path prefix such as /v1;
+    `credential` names an entry of `PolicyDocument.credentials`."""
+
+    id: str
+    provider: str
+    protocol: str
+    base_url: str
+    provider_model: str
+    credential: str
+    price: Price | None = None
+    region: str | None = None
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model as clients ask for it, with its deployments in the order in which they are tried."""
+
+    name: str
+    context_window_tokens: int
+    max_output_tokens: int
+    default_output_tokens: int
+    deployments: tuple[str, ...]
+
+
+class Team(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`models` are the request models that the team may use; None means all."""
+
+    id: str
+    tier: Tier
+    models: tuple[str, ...] | None = None
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At most `amount` units in any window of `window_ms`; a shadow limit counts and reports, never refuses."""
+
+    id: str
+    scope: Scope
+    unit: LimitUnit
+    amount: int
+    window_ms: int
+    shadow: bool = False
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rule of a budget. Its cap in each period is live state, `Store.set_cap`."""
+
+    id: str
+    scope: Scope
+    unit: BudgetUnit
+    period: PeriodKind
+    hard: bool = True
+    shadow: bool = False
+    thresholds_percent: tuple[int, ...] = (50, 75, 90, 100)
+
+
+class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that the plugins need to know of one organization to decide and to price a call.
+
+    `credentials` maps a credential's id to its sealed form (`credentials.py`).
+    """
+
+    format: Literal[1] = 1
+    organization: str
+    number: int
+    checksum: str = ""
+    created_by: str
+    time_zone: str
+    fiscal_month_start: int = 1
+    credentials: dict[str, str]
+    deployments: tuple[Deployment, ...]
+    models: tuple[Model, ...]
+    teams: tuple[Team, ...]
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+
+
+def content_checksum(document: PolicyDocument) -> str:
+    """SHA-256 over the content, without its number, author and checksum: equal content has an equal checksum."""
+    content = msgspec.structs.replace(document, number=0, checksum="", created_by="")
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
+
+
+def encode_policy(document: PolicyDocument) -> bytes:
+    """The document as published: canonical JSON with its checksum filled in."""
+    sealed = msgspec.structs.replace(document, checksum=content_checksum(document))
+    return msgspec.json.encode(sealed, order="deterministic")
+
+
+def decode_policy(data: bytes) -> PolicyDocument:
+    """Read a published document.
+
+    Raises:
+        ValueError: it is not such a document, or its checksum does not match its content.
+    """
+    document = msgspec.json.decode(data, type=PolicyDocument)
+    if document.checksum != content_checksum(document):
+        raise ValueError("the policy document's checksum does not match its content")
+    return document
