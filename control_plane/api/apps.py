@@ -1,0 +1,9 @@
+"""The api app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ApiConfig(AppConfig):
+    name = "control_plane.api"

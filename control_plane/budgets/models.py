@@ -1,0 +1,148 @@
+"""How much may be used: budgets with a cap in each calendar period, and limits in any window of time."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+
+from control_plane.names import validate_text
+from kong_plugins.llm.money import MAX_CAP_NUSD
+from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind
+from kong_plugins.llm.windows import PeriodKind
+
+SCOPES: Final = [(kind, kind.capitalize()) for kind in get_args(ScopeKind)]
+PERIODS: Final = [(kind, kind.capitalize()) for kind in get_args(PeriodKind)]
+BUDGET_UNITS: Final = [("nusd", "Money"), ("tokens", "Tokens"), ("requests", "Requests")]
+LIMIT_UNITS: Final = [(unit, unit.capitalize()) for unit in get_args(LimitUnit)]
+MAX_WINDOW_MS: Final = 31 * 86_400_000
+
+
+def default_thresholds() -> list[int]:
+    return [50, 75, 90, 100]
+
+
+class Scoped(models.Model):
+    """Whom a budget or limit is about: a subject by its id, or each subject of the scope by itself;
+    optionally only for one request model."""
+
+    organization = models.ForeignKey("teams.Organization", on_delete=models.PROTECT, related_name="%(class)ss")
+    name = models.CharField(max_length=100, validators=[validate_text])
+    scope = models.CharField(max_length=16, choices=SCOPES)
+    subject = models.CharField(  # noqa: DJ001 - none means each, "" means nothing
+        max_length=128,
+        null=True,
+        blank=True,
+        validators=[validate_text],
+        help_text="A team's slug, a key's id or a user's label; none given means each by itself.",
+    )
+    model = models.ForeignKey(
+        "catalog.Model",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Only for calls of this model; none given means all calls together.",
+    )
+    amount = models.BigIntegerField()
+    shadow = models.BooleanField(default=False, help_text="Count and report, never refuse.")
+    active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        abstract = True
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="%(class)s_name_unique"),
+            models.CheckConstraint(
+                condition=Q(amount__range=(0, MAX_CAP_NUSD)),
+                name="%(class)s_amount",
+                violation_error_message=f"An amount is from 0 to {MAX_CAP_NUSD}.",
+            ),
+            models.CheckConstraint(condition=Q(scope__in=get_args(ScopeKind)), name="%(class)s_scope"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def reference(self) -> str:
+        """Its id in policy documents, in Redis and in events."""
+        return str(self.pk)
+
+
+class Budget(Scoped):
+    """At most `amount` in each period: nano-USD, tokens or requests. Its cap in a period is a `BudgetPeriod`."""
+
+    unit = models.CharField(max_length=16, choices=BUDGET_UNITS, default="nusd")
+    period = models.CharField(max_length=16, choices=PERIODS, default="month")
+    hard = models.BooleanField(default=True, help_text="Refuse what does not fit; otherwise only warn.")
+    thresholds_percent = ArrayField(
+        models.PositiveSmallIntegerField(),
+        default=default_thresholds,
+        blank=True,
+        help_text="Percentages of the cap, each reported once a period.",
+    )
+
+    class Meta(Scoped.Meta):
+        constraints = [
+            *Scoped.Meta.constraints,
+            models.CheckConstraint(condition=Q(unit__in=get_args(BudgetUnit)), name="budget_unit"),
+            models.CheckConstraint(condition=Q(period__in=get_args(PeriodKind)), name="budget_period"),
+        ]
+
+
+class BudgetPeriod(models.Model):
+    """A budget's cap for one subject in one period. What was spent and is held of it is counted in Redis.
+
+    `version` rises with every change, and the cap is live when `published_version` has caught up.
+    """
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="periods")
+    subject = models.CharField(max_length=128)
+    name = models.CharField(max_length=32)
+    starts_at_ms = models.BigIntegerField()
+    ends_at_ms = models.BigIntegerField()
+    cap = models.BigIntegerField()
+    version = models.PositiveIntegerField(default=1)
+    published_version = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["budget", "subject", "starts_at_ms"]
+        indexes = [
+            models.Index(fields=["id"], name="period_behind", condition=Q(published_version__lt=F("version"))),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["budget", "subject", "name"], name="period_unique"),
+            models.CheckConstraint(condition=Q(cap__range=(0, MAX_CAP_NUSD)), name="period_cap"),
+            models.CheckConstraint(condition=Q(starts_at_ms__lt=F("ends_at_ms")), name="period_span"),
+            models.CheckConstraint(condition=Q(published_version__lte=F("version")), name="period_published_version"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.budget} · {self.subject} · {self.name}"
+
+    @property
+    def live(self) -> bool:
+        """Whether gateways know its newest cap."""
+        return self.published_version == self.version
+
+
+class Limit(Scoped):
+    """At most `amount` requests, tokens or concurrent calls in any window of `window_ms`."""
+
+    unit = models.CharField(max_length=16, choices=LIMIT_UNITS, default="requests")
+    window_ms = models.PositiveBigIntegerField()
+
+    class Meta(Scoped.Meta):
+        constraints = [
+            *Scoped.Meta.constraints,
+            models.CheckConstraint(condition=Q(unit__in=get_args(LimitUnit)), name="limit_unit"),
+            models.CheckConstraint(
+                condition=Q(window_ms__range=(1_000, MAX_WINDOW_MS)),
+                name="limit_window",
+                violation_error_message="A window is from one second to 31 days.",
+            ),
+        ]

@@ -1,0 +1,152 @@
+"""What can be called: providers, the models that clients ask for, and who serves them at which price."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from control_plane.catalog.validators import validate_base_url
+from control_plane.names import (
+    MODEL_NAME_PATTERN,
+    SLUG_PATTERN,
+    validate_model_name,
+    validate_slug,
+)
+
+PROTOCOLS: Final = [("openai_chat", "OpenAI chat completions")]
+
+# One token of the dearest models costs about 10⁶ nano-USD; a thousand dollars a token is an entry error.
+MAX_PRICE_NUSD: Final = 10**18
+
+
+class Provider(models.Model):
+    """Where models are served. The credential is sealed with the id `credential_id` and never shown again."""
+
+    organization = models.ForeignKey("teams.Organization", on_delete=models.PROTECT, related_name="providers")
+    name = models.CharField(max_length=63, validators=[validate_slug])
+    base_url = models.CharField(
+        max_length=500,
+        validators=[validate_base_url],
+        help_text="Up to and with the version, such as https://api.openai.com/v1",
+    )
+    sealed_credential = models.TextField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="provider_name_unique"),
+            models.CheckConstraint(condition=Q(name__regex=SLUG_PATTERN), name="provider_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def credential_id(self) -> str:
+        return f"{self.organization.slug}/{self.name}"
+
+
+class Model(models.Model):
+    """A model by the name that clients ask for; it never changes, since the ledger names it."""
+
+    organization = models.ForeignKey("teams.Organization", on_delete=models.PROTECT, related_name="models")
+    name = models.CharField(max_length=128, validators=[validate_model_name])
+    context_window_tokens = models.PositiveIntegerField()
+    max_output_tokens = models.PositiveIntegerField()
+    default_output_tokens = models.PositiveIntegerField(
+        help_text="What a call may produce that does not say how much it wants."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="model_name_unique"),
+            models.CheckConstraint(condition=Q(name__regex=MODEL_NAME_PATTERN), name="model_name"),
+            models.CheckConstraint(
+                condition=Q(default_output_tokens__gte=1)
+                & Q(default_output_tokens__lte=F("max_output_tokens"))
+                & Q(max_output_tokens__lte=F("context_window_tokens")),
+                name="model_token_bounds",
+                violation_error_message=(
+                    "It must hold that 1 ≤ default_output_tokens ≤ max_output_tokens ≤ context_window_tokens."
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Deployment(models.Model):
+    """One model at one provider. Deployments of a model are tried in ascending `order`."""
+
+    model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="deployments")
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="deployments")
+    provider_model = models.CharField(
+        max_length=128, validators=[validate_model_name], help_text="The model's name at the provider."
+    )
+    protocol = models.CharField(max_length=32, choices=PROTOCOLS, default="openai_chat")
+    region = models.CharField(max_length=63, null=True, blank=True, validators=[validate_slug])  # noqa: DJ001 - none is not ""
+    order = models.PositiveSmallIntegerField(default=0)
+    active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["model__name", "order", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "provider", "provider_model", "region"],
+                name="deployment_unique",
+                nulls_distinct=False,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.provider}"
+
+    @property
+    def reference(self) -> str:
+        """Its id in policy documents and in the ledger."""
+        return str(self.pk)
+
+
+class Price(models.Model):
+    """A row of the price book: what a deployment charges from an instant on, in nano-USD per million tokens.
+
+    Rows are never changed; the newest row that has come into effect counts.
+    """
+
+    class Source(models.TextChoices):
+        MANUAL = "manual"
+        IMPORTED = "imported"
+
+    deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="prices")
+    input_nusd = models.BigIntegerField()
+    cache_read_nusd = models.BigIntegerField()
+    cache_write_nusd = models.BigIntegerField()
+    output_nusd = models.BigIntegerField()
+    effective_from = models.DateTimeField(default=timezone.now)
+    source = models.CharField(max_length=16, choices=Source.choices, default=Source.MANUAL)
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-effective_from", "-id"]
+        indexes = [models.Index(fields=["deployment", "-effective_from", "-id"], name="price_by_effect")]
+        constraints = [
+            models.CheckConstraint(condition=Q(**{f"{name}__range": (0, MAX_PRICE_NUSD)}), name=f"price_{name}")
+            for name in ("input_nusd", "cache_read_nusd", "cache_write_nusd", "output_nusd")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.deployment} from {self.effective_from:%Y-%m-%d %H:%M}"
+
+    @property
+    def version(self) -> str:
+        """Its name in policy documents and in the ledger."""
+        return str(self.pk)

@@ -1,0 +1,143 @@
+"""Django's settings, from the environment only; a secret may lie in a file named by `<NAME>_FILE`.
+
+Required: DATABASE_URL, REDIS_URL, BURSAR_KEY_PEPPER, BURSAR_CREDENTIAL_KEY, BURSAR_SECRET_KEY.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from control_plane.environment import (
+    broker_from,
+    database_from,
+    flag_from,
+    list_from,
+    only_loopback,
+    seconds_from,
+)
+from kong_plugins.llm.settings import secret_from
+
+_HERE = Path(__file__).parent
+
+SECRET_KEY = secret_from(os.environ, "BURSAR_SECRET_KEY")
+REDIS_URL = secret_from(os.environ, "REDIS_URL")
+REDIS_TIMEOUT_MS = 1_000
+KEY_PEPPER = secret_from(os.environ, "BURSAR_KEY_PEPPER")
+CREDENTIAL_KEY = secret_from(os.environ, "BURSAR_CREDENTIAL_KEY")
+DATABASES = {"default": database_from(secret_from(os.environ, "DATABASE_URL"))}
+
+DEBUG = flag_from(os.environ, "BURSAR_DEBUG")
+ALLOWED_HOSTS = list_from(os.environ, "BURSAR_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = list_from(os.environ, "BURSAR_CSRF_TRUSTED_ORIGINS")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not (DEBUG or only_loopback(ALLOWED_HOSTS))
+SESSION_COOKIE_NAME = "bursar_session"
+CSRF_COOKIE_NAME = "bursar_csrf"
+CSRF_COOKIE_HTTPONLY = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+ROOT_URLCONF = "control_plane.urls"
+WSGI_APPLICATION = "control_plane.wsgi.application"
+AUTH_USER_MODEL = "teams.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_URL = "admin:login"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "control_plane.api",
+    "control_plane.catalog",
+    "control_plane.teams",
+    "control_plane.keys",
+    "control_plane.budgets",
+    "control_plane.releases",
+    *(app for app in ("control_plane.ledger", "control_plane.alerts") if find_spec(app)),
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [_HERE / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# Served from the packages themselves, so that `gunicorn control_plane.wsgi` needs no collectstatic.
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["control_plane.api.authentication.TokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "control_plane.api.problems.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+
+CELERY_BROKER_URL = broker_from(os.environ, REDIS_URL)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3_600}
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_IGNORE_RESULT = True
+# Far below the visibility timeout, after which the broker would hand a running task out again.
+CELERY_TASK_SOFT_TIME_LIMIT = 240
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+
+_SWEEP_SECONDS = seconds_from(os.environ, "BURSAR_SWEEP_SECONDS", 5)
+_SCHEDULE_SECONDS = {
+    "control_plane.ledger.tasks.sweep_expired_holds": _SWEEP_SECONDS,
+    "control_plane.ledger.tasks.aggregate_days": 60,
+    "control_plane.releases.tasks.republish": 60,
+    "control_plane.budgets.tasks.create_periods_ahead": 86_400,
+}
+# A run that waited longer than its own interval is dropped: the next one does its work.
+CELERY_BEAT_SCHEDULE = {
+    task: {"task": task, "schedule": float(seconds), "options": {"expires": float(seconds)}}
+    for task, seconds in _SCHEDULE_SECONDS.items()
+}

@@ -1,0 +1,9 @@
+"""The teams app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class TeamsConfig(AppConfig):
+    name = "control_plane.teams"

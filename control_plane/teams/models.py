@@ -1,0 +1,107 @@
+"""Who there is: organizations, their teams, and the people who belong to them."""
+
+from __future__ import annotations
+
+from typing import get_args
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+
+from control_plane.names import SLUG_PATTERN, validate_model_name, validate_slug, validate_text
+from kong_plugins.llm.release import Tier
+
+TIERS = [(tier, tier.capitalize()) for tier in get_args(Tier)]
+
+
+def validate_time_zone(name: str) -> None:
+    if name not in available_timezones():
+        raise ValidationError("Use a time zone's name from the tz database, such as Europe/Berlin.")
+
+
+class User(AbstractUser):
+    """A person who administers; callers of the gateway are virtual keys, never users."""
+
+
+class Organization(models.Model):
+    """The root of everything. Its slug is part of every live counter's name and never changes."""
+
+    slug = models.CharField(max_length=63, unique=True, validators=[validate_slug])
+    name = models.CharField(max_length=100, unique=True, validators=[validate_text])
+    time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
+    fiscal_month_start = models.PositiveSmallIntegerField(
+        default=1, help_text="The day of the month, 1 to 28, on which months, quarters and years of budgets begin."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(condition=Q(slug__regex=SLUG_PATTERN), name="organization_slug"),
+            models.CheckConstraint(
+                condition=Q(fiscal_month_start__range=(1, 28)),
+                name="organization_fiscal_month_start",
+                violation_error_message="fiscal_month_start must be from 1 to 28.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+
+class Team(models.Model):
+    """Who pays. Its slug names it in counters and in the ledger and never changes."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="teams")
+    slug = models.CharField(max_length=63, validators=[validate_slug])
+    name = models.CharField(max_length=100, validators=[validate_text])
+    tier = models.CharField(max_length=16, choices=TIERS, default="normal")
+    allowed_models = ArrayField(
+        models.CharField(max_length=128, validators=[validate_model_name]),
+        null=True,
+        blank=True,
+        help_text="The request models that the team may use; none given means all.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "slug"], name="team_slug_unique"),
+            models.UniqueConstraint(fields=["organization", "name"], name="team_name_unique"),
+            models.CheckConstraint(condition=Q(slug__regex=SLUG_PATTERN), name="team_slug"),
+            models.CheckConstraint(condition=Q(tier__in=get_args(Tier)), name="team_tier"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A person's role in a team."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        MEMBER = "member"
+        VIEWER = "viewer"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+
+    class Meta:
+        ordering = ["team", "user"]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "team"], name="membership_unique"),
+            models.CheckConstraint(condition=Q(role__in=["owner", "member", "viewer"]), name="membership_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.team}"
