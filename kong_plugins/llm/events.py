@@ -64,12 +64,16 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ThresholdEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A budget has crossed `percent` of its cap for the first time in its period."""
+    """A budget of one subject has crossed `percent` of its cap for the first time in its period.
+
+    `cap` and `spent` are in the budget's unit.
+    """
 
     format: Literal[1] = 1
     id: str
     organization: str
     budget: str
+    subject: str
     period: str
     percent: int
     cap: int
