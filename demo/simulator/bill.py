@@ -1,0 +1,21 @@
+"""What a call costs, in the provider's own arithmetic: exact decimals, rounded up once to a nano-dollar."""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, Decimal, localcontext
+
+from demo.catalog import PriceList
+
+_TOKENS_PER_PRICE = Decimal(1_000_000)
+_NUSD_PER_USD = Decimal(1_000_000_000)
+
+
+def amount_nusd(price: PriceList, *, input_tokens: int, cache_read_tokens: int, output_tokens: int) -> int:
+    """The bill of one call in nano-USD; `cache_read_tokens` are part of `input_tokens`."""
+    with localcontext(prec=60):
+        usd = (
+            (input_tokens - cache_read_tokens) * Decimal(price.input_usd_per_mtok)
+            + cache_read_tokens * Decimal(price.cache_read_usd_per_mtok)
+            + output_tokens * Decimal(price.output_usd_per_mtok)
+        ) / _TOKENS_PER_PRICE
+        return int((usd * _NUSD_PER_USD).to_integral_value(ROUND_CEILING))

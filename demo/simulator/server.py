@@ -1,0 +1,137 @@
+"""The provider's HTTP side: `POST /v1/chat/completions`, and the pages where a test steers it and reads its books."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from demo.catalog import demo_models
+from demo.simulator.books import ACCOUNT_PREFIX, Behaviour, Books, Call
+from demo.simulator.delivery import deliver
+from demo.simulator.errors import ProviderError, incorrect_key, invalid, missing_key, ordered_failure
+from demo.simulator.requests import ChatRequest, read_body, read_chat_request, requested_model
+
+_MOST_REQUEST_BYTES = 64 * 1024 * 1024
+_INLINE_BYTES = 32 * 1024
+_log = logging.getLogger("simulator")
+
+
+class Simulator:
+    """One provider with its books. An account whose behaviour nobody has set gets `standard`."""
+
+    def __init__(self, standard: Behaviour) -> None:
+        self._books = Books(standard)
+        self._models = {name: model for model in demo_models() for name in (model.name, model.snapshot)}
+
+    def application(self) -> web.Application:
+        application = web.Application(client_max_size=_MOST_REQUEST_BYTES)
+        application.add_routes(
+            [
+                web.get("/", self.show_ready),
+                web.get("/v1/models", self.list_models),
+                web.post("/v1/chat/completions", self.complete_chat),
+                web.get("/_behaviour", self.show_behaviour),
+                web.put("/_behaviour", self.set_behaviour),
+                web.get("/_books", self.show_books),
+                web.delete("/_books", self.forget_books),
+            ]
+        )
+        return application
+
+    async def show_ready(self, request: web.Request) -> web.Response:
+        return web.json_response({"provider": "simulator", "ready": True})
+
+    async def list_models(self, request: web.Request) -> web.Response:
+        names = sorted(self._models)
+        rows = [{"id": name, "object": "model", "created": 0, "owned_by": "simulator"} for name in names]
+        return web.json_response({"object": "list", "data": rows})
+
+    async def show_behaviour(self, request: web.Request) -> web.Response:
+        return web.json_response(msgspec.to_builtins(self._books.behaviour(_named_account(request))))
+
+    async def set_behaviour(self, request: web.Request) -> web.Response:
+        """Replace an account's behaviour; what the body leaves out is at its default."""
+        try:
+            behaviour = msgspec.json.decode(await request.read(), type=Behaviour)
+        except msgspec.ValidationError as error:
+            return web.json_response(invalid(str(error)).body(), status=400)
+        self._books.set_behaviour(_named_account(request), behaviour)
+        return web.json_response(msgspec.to_builtins(behaviour))
+
+    async def show_books(self, request: web.Request) -> web.Response:
+        rows = [call.as_row() for call in self._books.calls(request.query.get("account"))]
+        return web.json_response({"calls": rows, "total_nusd": sum(row["amount_nusd"] for row in rows)})
+
+    async def forget_books(self, request: web.Request) -> web.Response:
+        self._books.forget(request.query.get("account"))
+        return web.Response(status=204)
+
+    async def complete_chat(self, request: web.Request) -> web.StreamResponse:
+        started_s = time.monotonic()
+        account = _bearer(request)
+        call = self._books.enter(Call(_known(account), request.headers.get("x-client-request-id")))
+        try:
+            chat, behaviour = await self._admit(request, account, call)
+        except ProviderError as error:
+            call.status, call.finished = error.status, True
+            return web.json_response(error.body(), status=error.status, headers=_headers(started_s, error.status))
+        call.model, call.stream, call.input_tokens = chat.model, chat.stream, chat.input_tokens
+        call.cache_read_tokens = min(behaviour.cache_read_tokens, chat.input_tokens)
+        answer = await deliver(request, chat, call, behaviour, _headers(started_s, 200))
+        _log.info("%s %s", account, call.summary())
+        return answer
+
+    async def _admit(self, request: web.Request, account: str | None, call: Call) -> tuple[ChatRequest, Behaviour]:
+        if account is None:
+            raise missing_key()
+        if _known(account) is None:
+            raise incorrect_key()
+        if (failure := self._books.take_failure(account)) is not None:
+            raise ordered_failure(failure)
+        data = await request.read()
+        body = read_body(data)
+        model = requested_model(body, self._models)
+        if len(data) <= _INLINE_BYTES:
+            return read_chat_request(body, model), self._books.behaviour(account)
+        return await asyncio.to_thread(read_chat_request, body, model), self._books.behaviour(account)
+
+
+def _bearer(request: web.Request) -> str | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def _known(account: str | None) -> str | None:
+    return account if account is not None and account.startswith(ACCOUNT_PREFIX) else None
+
+
+def _named_account(request: web.Request) -> str:
+    account = request.query.get("account", "")
+    if _known(account) is None:
+        raise web.HTTPBadRequest(text=f"?account= must name an account, {ACCOUNT_PREFIX}…\n")
+    return account
+
+
+def _headers(started_s: float, status: int) -> dict[str, str]:
+    """Headers of every OpenAI answer, https://platform.openai.com/docs/api-reference/debugging-requests"""
+    headers: dict[str, Any] = {
+        "x-request-id": f"req_{secrets.token_hex(16)}",
+        "openai-organization": "simulator",
+        "openai-version": "2020-10-01",
+        "openai-processing-ms": int((time.monotonic() - started_s) * 1000),
+        "x-ratelimit-limit-requests": 10_000,
+        "x-ratelimit-limit-tokens": 30_000_000,
+        "x-ratelimit-remaining-requests": 9_999,
+        "x-ratelimit-remaining-tokens": 29_999_000,
+        "x-ratelimit-reset-requests": "6ms",
+        "x-ratelimit-reset-tokens": "0s",
+    }
+    if status == 429:
+        headers["retry-after"] = 1
+    return {name: str(value) for name, value in headers.items()}
