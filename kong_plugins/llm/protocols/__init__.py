@@ -1,0 +1,47 @@
+"""The wire formats that Bursar speaks, one module each. A vendor is data; only a wire format is code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from kong_plugins.llm.body import Body
+from kong_plugins.llm.errors import BursarError
+from kong_plugins.llm.protocols import openai_chat
+from kong_plugins.llm.protocols.answers import Answer, Reading
+from kong_plugins.llm.requests import ModelRequest
+
+
+class WireFormat(Protocol):
+    """What each module of this package provides."""
+
+    def parse_request(self, body: Body) -> ModelRequest:
+        """Read a request; raises `InvalidRequest` for what is malformed or cannot be metered."""
+
+    def upstream_changes(
+        self, body: Body, request: ModelRequest, *, provider_model: str, granted_max_tokens: int
+    ) -> dict[str, object]:
+        """The members that the provider must see otherwise than the client has written them."""
+
+    def upstream_path(self, base_path: str) -> str:
+        """The path of the call under the path of a deployment's base URL."""
+
+    def error_body(self, error: BursarError) -> str:
+        """The error in the words of this format, as JSON."""
+
+    def read_answer(self, answer: Answer) -> Reading:
+        """What the provider's answer says of its usage."""
+
+
+_WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {"openai_chat": openai_chat}
+
+PROTOCOL_NAMES: Final = tuple(_WIRE_FORMATS)
+
+
+def wire_format(name: str) -> WireFormat:
+    """The wire format of this name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return _WIRE_FORMATS[name]

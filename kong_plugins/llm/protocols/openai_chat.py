@@ -1,0 +1,244 @@
+"""OpenAI chat completions, the wire format that most providers also speak (POST /v1/chat/completions).
+
+Members that Bursar knows to leave the price alone pass untouched; any other is refused, because an unknown member
+may bill what no hold covers (a service tier, a web search, audio, a second model).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from kong_plugins.llm.body import Body
+from kong_plugins.llm.errors import BursarError, InsufficientQuota, InvalidRequest, RateLimitExceeded
+from kong_plugins.llm.protocols.answers import Answer, Reading
+from kong_plugins.llm.protocols.openai_usage import read_completion, read_stream
+from kong_plugins.llm.requests import ModelRequest
+from kong_plugins.llm.tokens import Prompt, family_of, strings_in
+
+MAX_CHOICES: Final = 128
+MAX_TOKENS: Final = 2**31 - 1
+_OUTPUT_MEMBERS: Final = ("max_tokens", "max_completion_tokens")
+_SCHEMA_MEMBERS: Final = ("tools", "functions", "response_format")
+_MEDIA_PARTS: Final = frozenset({"image_url", "file"})
+_TEXT_PARTS: Final = frozenset({"text", "refusal"})
+_UNTOUCHED: Final = frozenset(
+    {
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "metadata",
+        "min_p",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "prompt_cache_key",
+        "prompt_cache_retention",
+        "reasoning_effort",
+        "repetition_penalty",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "stop",
+        "store",
+        "temperature",
+        "tool_choice",
+        "top_k",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+    }
+)
+
+
+def parse_request(body: Body) -> ModelRequest:
+    """Read a request.
+
+    Raises:
+        InvalidRequest: a member has a wrong type or value, or cannot be metered.
+    """
+    for name in body.members:
+        if name not in _UNTOUCHED:
+            _check_of(name)(body.get(name), name)
+    messages = _messages(body)
+    return ModelRequest(
+        model=_model(body),
+        prompt=_prompt(body, messages),
+        stream=body.get("stream") is True,
+        wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
+        choices=body.get("n") or 1,
+        requested_max_tokens=min(filter(None, map(body.get, _OUTPUT_MEMBERS)), default=None),
+    )
+
+
+def upstream_changes(
+    body: Body, request: ModelRequest, *, provider_model: str, granted_max_tokens: int
+) -> dict[str, object]:
+    """The provider's own name of the model, the granted output, and usage at the end of a stream."""
+    wanted: dict[str, object] = {"model": provider_model}
+    bounds = [name for name in _OUTPUT_MEMBERS if body.get(name) is not None]
+    obeyed = family_of(provider_model).output_members
+    if not set(bounds) & set(obeyed):
+        bounds.append(obeyed[0])
+    wanted.update(dict.fromkeys(bounds, granted_max_tokens))
+    if request.stream:
+        wanted["stream_options"] = (body.get("stream_options") or {}) | {"include_usage": True}
+    return {name: value for name, value in wanted.items() if body.get(name) != value}
+
+
+def upstream_path(base_path: str) -> str:
+    """The path of the call under the path of a deployment's base URL, such as `/v1`."""
+    return base_path.rstrip("/") + "/chat/completions"
+
+
+def error_body(error: BursarError) -> str:
+    """The error as OpenAI writes it, so that SDKs raise their own exceptions with our code."""
+    content = {"message": error.message, "type": _error_type(error), "param": error.param, "code": error.code}
+    return json.dumps({"error": content})
+
+
+def read_answer(answer: Answer) -> Reading:
+    """The provider's final usage, or what bounds it."""
+    if not answer.is_readable:
+        return Reading()
+    return read_stream(answer) if answer.is_event_stream else read_completion(answer)
+
+
+def _error_type(error: BursarError) -> str:
+    if isinstance(error, InsufficientQuota | RateLimitExceeded):
+        return error.code
+    return "invalid_request_error" if error.http_status < 500 else "server_error"
+
+
+def _check_of(name: str) -> Callable[[Any, str], None]:
+    try:
+        return _CHECKS[name]
+    except KeyError:
+        raise InvalidRequest(f"{name[:64]} is not available through this gateway.", param=name[:64]) from None
+
+
+def _model(body: Body) -> str:
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest("model must be the name of a model.", param="model")
+    return model
+
+
+def _messages(body: Body) -> list[dict[str, Any]]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidRequest("messages must be a list of at least one message.", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise InvalidRequest("A message must be an object.", param=f"messages[{index}]")
+        if message.get("audio") is not None:
+            raise InvalidRequest("Audio is not available through this gateway.", param=f"messages[{index}].audio")
+    return messages
+
+
+def _prompt(body: Body, messages: list[dict[str, Any]]) -> Prompt:
+    media = [_holds_media(message, index) for index, message in enumerate(messages)]
+    return Prompt(
+        texts=() if any(media) else tuple(_texts(messages)),
+        message_count=len(messages),
+        schema_bytes=sum(body.span_bytes(name) for name in _SCHEMA_MEMBERS if body.get(name)),
+        has_media=any(media),
+    )
+
+
+def _holds_media(message: Mapping[str, Any], index: int) -> bool:
+    """Whether the message has a part that its bytes do not bound.
+
+    Raises:
+        InvalidRequest: it has a part of a kind that is not metered.
+    """
+    content = message.get("content")
+    if not isinstance(content, list):
+        return False
+    kinds = {str(part.get("type")) if isinstance(part, dict) else "" for part in content}
+    if kinds <= _TEXT_PARTS | _MEDIA_PARTS:
+        return not kinds.isdisjoint(_MEDIA_PARTS)
+    raise InvalidRequest(
+        "A content part must be text, image_url or file; others are not available through this gateway.",
+        param=f"messages[{index}].content",
+    )
+
+
+def _texts(messages: list[dict[str, Any]]) -> Iterator[str]:
+    """Every text in the messages; the names of other members too, since templates render them."""
+    for message in messages:
+        for name, value in message.items():
+            if name in ("role", "content", "name") and isinstance(value, str):
+                yield value
+            elif value is not None:
+                yield name
+                yield from strings_in(value, names=True)
+
+
+def _is_flag(value: Any, name: str) -> None:
+    if value is not None and not isinstance(value, bool):
+        raise InvalidRequest(f"{name} must be true or false.", param=name)
+
+
+def _is_count(most: int) -> Callable[[Any, str], None]:
+    def check(value: Any, name: str) -> None:
+        if value is not None and (type(value) is not int or not 1 <= value <= most):
+            raise InvalidRequest(f"{name} must be a whole number between 1 and {most}.", param=name)
+
+    return check
+
+
+def _is_one_of(*allowed: object) -> Callable[[Any, str], None]:
+    def check(value: Any, name: str) -> None:
+        if value is not None and value not in allowed:
+            raise InvalidRequest(f"This value of {name} is not available through this gateway.", param=name)
+
+    return check
+
+
+def _are_stream_options(value: Any, name: str) -> None:
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{name} must be an object.", param=name)
+    for option, setting in value.items():
+        if option not in ("include_usage", "include_obfuscation"):
+            raise InvalidRequest("This stream option is not available through this gateway.", param=name)
+        _is_flag(setting, f"{name}.{option}")
+
+
+def _are_tools(value: Any, name: str) -> None:
+    if value is None:
+        return
+    if not isinstance(value, list):
+        raise InvalidRequest(f"{name} must be a list.", param=name)
+    for index, tool in enumerate(value):
+        if not isinstance(tool, dict) or tool.get("type") not in ("function", "custom"):
+            raise InvalidRequest(
+                "Only function and custom tools are available through this gateway.", param=f"{name}[{index}]"
+            )
+
+
+def _passes(_value: Any, _name: str) -> None:
+    """The member is checked where it is read."""
+
+
+_CHECKS: Final[Mapping[str, Callable[[Any, str], None]]] = {
+    "model": _passes,
+    "messages": _passes,
+    "stream": _is_flag,
+    "stream_options": _are_stream_options,
+    "max_tokens": _is_count(MAX_TOKENS),
+    "max_completion_tokens": _is_count(MAX_TOKENS),
+    "n": _is_count(MAX_CHOICES),
+    "tools": _are_tools,
+    # A tier other than the default has another price, and audio, predictions and searches have prices of their own.
+    "service_tier": _is_one_of("auto", "default"),
+    "modalities": _is_one_of(["text"]),
+    "audio": _is_one_of(),
+    "prediction": _is_one_of(),
+    "web_search_options": _is_one_of(),
+}

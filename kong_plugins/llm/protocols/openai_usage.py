@@ -1,0 +1,167 @@
+"""Usage in OpenAI's chat answers, streamed and not, read from the two ends of the body that the tap kept.
+
+The order is exact, then bounded, never zero for lack of reading. What a model writes lies inside JSON strings, where
+every quote is escaped; so text that looks like usage is never taken for the provider's own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from kong_plugins.llm.body import first_members
+from kong_plugins.llm.protocols.answers import Answer, Reading
+from kong_plugins.llm.protocols.sse import Event, whole_events
+from kong_plugins.llm.tokens import strings_in, utf8_bytes
+from kong_plugins.llm.usage import Usage
+
+# What may be on its way, or be held back as half a character, when a stream breaks off.
+SLACK_TOKENS: Final = 16
+
+_DONE: Final = b"[DONE]"
+_USAGE_MEMBER: Final = re.compile(rb'"usage"\s*:\s*\{')
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: _Count | None = None
+
+
+class _WireUsage(msgspec.Struct):
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    total_tokens: _Count | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+
+class _Document(msgspec.Struct):
+    """A completion, or one chunk of it."""
+
+    model: str | None = None
+    usage: _WireUsage | None = None
+    choices: list[msgspec.Raw] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: dict[str, Any] = {}
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+
+
+def read_completion(answer: Answer) -> Reading:
+    """The usage of an answer in one piece; its head, too, since some providers write usage before the choices."""
+    whole = answer.whole
+    if whole is not None:
+        document = _document(whole)
+        return Reading(usage=_normal(document.usage), response_model=document.model)
+    beginning = first_members(answer.head.decode(errors="replace"))
+    usage = (_usage_at_the_end(answer.tail) or _wire_usage(beginning.get("usage"))) if answer.complete else None
+    model = beginning.get("model")
+    return Reading(usage=_normal(usage), response_model=model if isinstance(model, str) else None)
+
+
+def read_stream(answer: Answer) -> Reading:
+    """The usage of an event stream: that of its last chunk that has one, if the stream was over by then."""
+    events = whole_events(answer)
+    chunks = [_document(event.data) for event in events]
+    usage = None
+    over = any(event.data == _DONE for event in events)
+    for chunk in reversed(chunks):
+        if chunk.usage is not None:
+            usage = _normal(chunk.usage) if over or not chunk.choices else None
+            break
+    return Reading(
+        usage=usage,
+        sent_bound_tokens=None if usage else _sent_bound_tokens(answer, events),
+        response_model=next((chunk.model for chunk in chunks if chunk.model), None),
+    )
+
+
+def _usage_at_the_end(tail: bytes) -> _WireUsage | None:
+    """The top-level usage in the last bytes of a complete JSON object.
+
+    A candidate counts if what follows it closes exactly one level up to the end of the body, and if its quote is no
+    escaped one.
+    """
+    for candidate in reversed(list(_USAGE_MEMBER.finditer(tail))):
+        before = tail[: candidate.start()]
+        unescaped = before.rstrip(b"\\")
+        if not unescaped or (len(before) - len(unescaped)) % 2:
+            continue
+        try:
+            return msgspec.json.decode(b"{" + tail[candidate.start() :], type=_Document).usage
+        except msgspec.DecodeError:
+            continue
+    return None
+
+
+def _sent_bound_tokens(answer: Answer, events: list[Event]) -> int:
+    """An upper bound of the output tokens that were sent: a token has at least one byte.
+
+    Between the two ends, the smallest envelope seen around a chunk's text is taken off each event.
+    """
+    contents = [_content_bytes(event) for event in events]
+    envelopes = (
+        event.size_bytes - content for event, content in zip(events, contents, strict=True) if event.data != _DONE
+    )
+    unseen_bytes = answer.size_bytes - sum(event.size_bytes for event in events)
+    unseen_events = max(0, answer.event_count - len(events))
+    unseen_content = max(0, unseen_bytes - unseen_events * min(envelopes, default=0))
+    return sum(contents) + unseen_content + SLACK_TOKENS
+
+
+def _content_bytes(event: Event) -> int:
+    """The bytes of all texts in a chunk's deltas; the whole event where it cannot be read."""
+    if event.data in (b"", _DONE):
+        return 0
+    try:
+        chunk = msgspec.json.decode(event.data, type=_Chunk)
+    except msgspec.DecodeError:
+        return event.size_bytes
+    return sum(utf8_bytes(text) for choice in chunk.choices or () for text in strings_in(choice.delta, names=False))
+
+
+def _document(data: bytes) -> _Document:
+    """The members that matter, all None where the data is not such a document or its usage makes no sense."""
+    try:
+        return msgspec.json.decode(data, type=_Document)
+    except msgspec.DecodeError:
+        return _Document()
+
+
+def _wire_usage(value: object) -> _WireUsage | None:
+    try:
+        return msgspec.convert(value, _WireUsage)
+    except msgspec.ValidationError:
+        return None
+
+
+def _normal(usage: _WireUsage | None) -> Usage | None:
+    """Usage in our terms, or None where it contradicts itself.
+
+    Providers that leave reasoning out of `completion_tokens` still count it in `total_tokens`.
+    """
+    if usage is None:
+        return None
+    prompt = usage.prompt_tokens_details or _PromptDetails()
+    completion = usage.completion_tokens_details or _CompletionDetails()
+    try:
+        return Usage(
+            input_tokens=usage.prompt_tokens,
+            cache_read_tokens=prompt.cached_tokens or 0,
+            cache_write_tokens=prompt.cache_write_tokens or 0,
+            output_tokens=max(usage.completion_tokens, (usage.total_tokens or 0) - usage.prompt_tokens),
+            reasoning_tokens=completion.reasoning_tokens or 0,
+        )
+    except ValueError:
+        return None

@@ -1,0 +1,52 @@
+"""Which deployments may serve a request: the policy document, indexed once for as long as it is in force."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kong_plugins.llm.errors import ModelNotAllowed, ModelNotFound, PolicyUnavailable
+from kong_plugins.llm.keys import Principal
+from kong_plugins.llm.release import Deployment, Model, PolicyDocument
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One deployment that could serve the request, with the model that it serves."""
+
+    model: Model
+    deployment: Deployment
+
+
+class RoutingTable:
+    """The lookups that each request needs of one policy document."""
+
+    def __init__(self, document: PolicyDocument) -> None:
+        self.document = document
+        self._models = {model.name: model for model in document.models}
+        self._deployments = {deployment.id: deployment for deployment in document.deployments}
+        self._teams = {team.id: team for team in document.teams}
+
+    def candidates(self, principal: Principal, request_model: str, protocol: str) -> tuple[Candidate, ...]:
+        """The deployments of the model in this wire format, in the order in which they are tried; at least one.
+
+        Raises:
+            ModelNotFound: there is no such model, or none in this wire format.
+            ModelNotAllowed: the key or its team may not use it.
+            PolicyUnavailable: the policy does not know the key's team.
+        """
+        model = self._models.get(request_model)
+        if model is None:
+            raise ModelNotFound(f"The model {request_model[:64]!r} does not exist.", param="model")
+        self._check_allowed(principal, model.name)
+        deployments = (self._deployments[name] for name in model.deployments)
+        found = tuple(Candidate(model=model, deployment=each) for each in deployments if each.protocol == protocol)
+        if not found:
+            raise ModelNotFound(f"The model {model.name!r} is not served on this path.", param="model")
+        return found
+
+    def _check_allowed(self, principal: Principal, model_name: str) -> None:
+        team = self._teams.get(principal.team)
+        if team is None:
+            raise PolicyUnavailable("The policy of this key's team is not in force yet.", retry_after_ms=1000)
+        for allowed in (team.models, principal.models):
+            if allowed is not None and model_name not in allowed:
+                raise ModelNotAllowed(f"This key may not use the model {model_name!r}.", param="model")
