@@ -1,0 +1,88 @@
+-- Which headers must not pass: the client's credentials and claims of identity on the way up, the provider's
+-- rate limits (which are our account's) on the way down, and every credential in Kong's own logs.
+
+local kong = kong
+local find = string.find
+local gsub = string.gsub
+local lower = string.lower
+local sub = string.sub
+
+local REDACTED = "REDACTED"
+
+local CREDENTIALS = {
+  ["authorization"] = true,
+  ["proxy-authorization"] = true,
+  ["x-api-key"] = true,
+  ["api-key"] = true,
+  ["x-goog-api-key"] = true,
+  ["cookie"] = true,
+}
+
+-- The openai-* pair chooses whom the provider bills, which is not the client's to choose.
+local IDENTITIES = {
+  ["x-user-id"] = true,
+  ["x-team"] = true,
+  ["openai-organization"] = true,
+  ["openai-project"] = true,
+}
+
+local IDENTITY_PREFIXES = { "x-consumer-", "x-credential-", "x-bursar-" }
+
+local headers = {}
+
+
+-- nginx lets `x_user_id` pass, and many backends read it as `x-user-id`.
+local function canonical(name)
+  return (gsub(lower(name), "_", "-"))
+end
+
+
+local function is_identity(name)
+  if CREDENTIALS[name] or IDENTITIES[name] then
+    return true
+  end
+  for _, prefix in ipairs(IDENTITY_PREFIXES) do
+    if sub(name, 1, #prefix) == prefix then
+      return true
+    end
+  end
+  return false
+end
+
+
+function headers.strip_client_identity()
+  for name in pairs(kong.request.get_headers(1000)) do
+    if is_identity(canonical(name)) then
+      kong.service.request.clear_header(name)
+    end
+  end
+end
+
+
+-- `answer` is the answer's headers. Removes every header that speaks of rate limits, whatever its vendor prefix.
+function headers.strip_provider_limits(answer)
+  for name in pairs(answer) do
+    if find(lower(name), "ratelimit", 1, true) then
+      kong.response.clear_header(name)
+    end
+  end
+end
+
+
+-- Redacts credentials in what Kong's logging plugins write; `set_headers` are those that the grant put on the
+-- request, the provider's credential among them under whatever name that provider wants.
+function headers.redact_credentials(set_headers)
+  local secret = {}
+  for name in pairs(set_headers) do
+    secret[canonical(name)] = true
+  end
+  for name in pairs(kong.request.get_headers(1000)) do
+    local key = canonical(name)
+    if CREDENTIALS[key] or secret[key] then
+      kong.log.set_serialize_value("request.headers." .. name, REDACTED, { mode = "replace" })
+    end
+  end
+end
+
+
+return headers

@@ -1,0 +1,27 @@
+-- The guard's own answer, 503 in the dialect of the route's wire format. It tells SDKs to try again, since
+-- what is missing is a decision and not a permission.
+
+local kong = kong
+local format = string.format
+
+local STATUS = 503
+local CODE = "policy_unavailable"
+
+-- Wire format -> body. The messages are constants of the guard and need no escaping.
+local BODIES = {
+  openai_chat = '{"error":{"message":"%s","type":"server_error","param":null,"code":"%s"}}',
+}
+
+local refusal = {}
+
+
+function refusal.exit(protocol, message)
+  return kong.response.exit(STATUS, format(BODIES[protocol], message, CODE), {
+    ["content-type"] = "application/json",
+    ["retry-after"] = "1",
+    ["x-should-retry"] = "true",
+  })
+end
+
+
+return refusal

@@ -1,0 +1,23 @@
+-- The guard's configuration: only the wire format in which it refuses. It is never bound to a consumer,
+-- because who is calling is what Bursar decides.
+
+local typedefs = require "kong.db.schema.typedefs"
+
+return {
+  name = "llm-guard",
+  fields = {
+    { protocols = typedefs.protocols_http },
+    { consumer = typedefs.no_consumer },
+    { config = {
+        type = "record",
+        fields = {
+          { protocol = {
+              description = "The wire format of the route, in which refusals are written.",
+              type = "string",
+              required = true,
+              one_of = { "openai_chat" },
+          } },
+        },
+    } },
+  },
+}
