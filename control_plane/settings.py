@@ -134,7 +134,6 @@ _SCHEDULE_SECONDS = {
     "control_plane.ledger.tasks.sweep_expired_holds": _SWEEP_SECONDS,
     "control_plane.ledger.tasks.aggregate_days": 60,
     "control_plane.releases.tasks.republish": 60,
-    "control_plane.budgets.tasks.create_periods_ahead": 86_400,
 }
 # A run that waited longer than its own interval is dropped: the next one does its work.
 CELERY_BEAT_SCHEDULE = {

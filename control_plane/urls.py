@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
+from rest_framework.routers import SimpleRouter
+
+from control_plane.api.views import HealthView
+from control_plane.budgets.views import BudgetViewSet, LimitViewSet
+from control_plane.catalog.views import DeploymentViewSet, ModelViewSet, ProviderViewSet
+from control_plane.keys.views import KeyViewSet
+from control_plane.teams.views import TeamViewSet
+
+router = SimpleRouter(trailing_slash=False)
+router.register("teams", TeamViewSet)
+router.register("providers", ProviderViewSet)
+router.register("models", ModelViewSet)
+router.register("deployments", DeploymentViewSet)
+router.register("keys", KeyViewSet)
+router.register("budgets", BudgetViewSet)
+router.register("limits", LimitViewSet)
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("api/v1/health", HealthView.as_view()),
+    path("api/v1/", include(router.urls)),
+    *(
+        path("api/v1/", include(module))
+        for module in ("control_plane.ledger.urls", "control_plane.alerts.urls")
+        if find_spec(module)
+    ),
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final, get_args
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 
@@ -30,7 +32,7 @@ class Scoped(models.Model):
 
     organization = models.ForeignKey("teams.Organization", on_delete=models.PROTECT, related_name="%(class)ss")
     name = models.CharField(max_length=100, validators=[validate_text])
-    scope = models.CharField(max_length=16, choices=SCOPES)
+    scope: models.CharField[ScopeKind, ScopeKind] = models.CharField(max_length=16, choices=SCOPES)
     subject = models.CharField(  # noqa: DJ001 - none means each, "" means nothing
         max_length=128,
         null=True,
@@ -76,13 +78,16 @@ class Scoped(models.Model):
 class Budget(Scoped):
     """At most `amount` in each period: nano-USD, tokens or requests. Its cap in a period is a `BudgetPeriod`."""
 
-    unit = models.CharField(max_length=16, choices=BUDGET_UNITS, default="nusd")
-    period = models.CharField(max_length=16, choices=PERIODS, default="month")
+    unit: models.CharField[BudgetUnit, BudgetUnit] = models.CharField(
+        max_length=16, choices=BUDGET_UNITS, default="nusd"
+    )
+    period: models.CharField[PeriodKind, PeriodKind] = models.CharField(max_length=16, choices=PERIODS, default="month")
     hard = models.BooleanField(default=True, help_text="Refuse what does not fit; otherwise only warn.")
     thresholds_percent = ArrayField(
-        models.PositiveSmallIntegerField(),
+        models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(100)]),
         default=default_thresholds,
         blank=True,
+        validators=[MaxLengthValidator(10, "At most 10 thresholds.")],
         help_text="Percentages of the cap, each reported once a period.",
     )
 
@@ -92,6 +97,10 @@ class Budget(Scoped):
             models.CheckConstraint(condition=Q(unit__in=get_args(BudgetUnit)), name="budget_unit"),
             models.CheckConstraint(condition=Q(period__in=get_args(PeriodKind)), name="budget_period"),
         ]
+
+    def clean(self) -> None:
+        if self.thresholds_percent != sorted(set(self.thresholds_percent)):
+            raise ValidationError({"thresholds_percent": "Give each percentage once, in ascending order."})
 
 
 class BudgetPeriod(models.Model):
@@ -133,7 +142,9 @@ class BudgetPeriod(models.Model):
 class Limit(Scoped):
     """At most `amount` requests, tokens or concurrent calls in any window of `window_ms`."""
 
-    unit = models.CharField(max_length=16, choices=LIMIT_UNITS, default="requests")
+    unit: models.CharField[LimitUnit, LimitUnit] = models.CharField(
+        max_length=16, choices=LIMIT_UNITS, default="requests"
+    )
     window_ms = models.PositiveBigIntegerField()
 
     class Meta(Scoped.Meta):
@@ -146,3 +157,8 @@ class Limit(Scoped):
                 violation_error_message="A window is from one second to 31 days.",
             ),
         ]
+
+    @property
+    def window_s(self) -> int:
+        """The window in whole seconds, as people enter it."""
+        return self.window_ms // 1000

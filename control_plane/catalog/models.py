@@ -20,6 +20,8 @@ PROTOCOLS: Final = [("openai_chat", "OpenAI chat completions")]
 
 # One token of the dearest models costs about 10⁶ nano-USD; a thousand dollars a token is an entry error.
 MAX_PRICE_NUSD: Final = 10**18
+MAX_TOKENS: Final = 100_000_000
+PRICE_FIELDS: Final = ("input_nusd", "cache_read_nusd", "cache_write_nusd", "output_nusd")
 
 
 class Provider(models.Model):
@@ -114,6 +116,12 @@ class Deployment(models.Model):
         """Its id in policy documents and in the ledger."""
         return str(self.pk)
 
+    @property
+    def current_price(self) -> Price | None:
+        """The newest price that has come into effect, from prefetched rows where there are any."""
+        now = timezone.now()
+        return next((price for price in self.prices.all() if price.effective_from <= now), None)
+
 
 class Price(models.Model):
     """A row of the price book: what a deployment charges from an instant on, in nano-USD per million tokens.
@@ -140,11 +148,15 @@ class Price(models.Model):
         indexes = [models.Index(fields=["deployment", "-effective_from", "-id"], name="price_by_effect")]
         constraints = [
             models.CheckConstraint(condition=Q(**{f"{name}__range": (0, MAX_PRICE_NUSD)}), name=f"price_{name}")
-            for name in ("input_nusd", "cache_read_nusd", "cache_write_nusd", "output_nusd")
+            for name in PRICE_FIELDS
         ]
 
     def __str__(self) -> str:
         return f"{self.deployment} from {self.effective_from:%Y-%m-%d %H:%M}"
+
+    @property
+    def amounts(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in PRICE_FIELDS}
 
     @property
     def version(self) -> str:

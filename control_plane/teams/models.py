@@ -35,6 +35,11 @@ class Organization(models.Model):
     fiscal_month_start = models.PositiveSmallIntegerField(
         default=1, help_text="The day of the month, 1 to 28, on which months, quarters and years of budgets begin."
     )
+    behind_since = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="Since when changes wait for Redis to be reachable; empty when all are live.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -62,7 +67,7 @@ class Team(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="teams")
     slug = models.CharField(max_length=63, validators=[validate_slug])
     name = models.CharField(max_length=100, validators=[validate_text])
-    tier = models.CharField(max_length=16, choices=TIERS, default="normal")
+    tier: models.CharField[Tier, Tier] = models.CharField(max_length=16, choices=TIERS, default="normal")
     allowed_models = ArrayField(
         models.CharField(max_length=128, validators=[validate_model_name]),
         null=True,

@@ -1,0 +1,102 @@
+"""Serializers that take exactly what they know: an unknown field is an error that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from django.core.exceptions import ValidationError as ModelValidationError
+from django.db.models import Model, QuerySet
+from rest_framework import serializers
+
+from control_plane.api.models import ApiToken
+from kong_plugins.llm.money import nusd_from_usd, usd_from_nusd
+
+if TYPE_CHECKING:
+    from control_plane.teams.models import Organization, User
+
+Row = TypeVar("Row", bound=Model)
+
+
+class StrictSerializer(serializers.Serializer[Row]):
+    """Refuses unknown and read-only fields, and a change of a `fixed` field.
+
+    Subclasses call services in `create` and `update`; a model's validation error comes out under the API's name
+    of the field.
+    """
+
+    fixed: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def token(self) -> ApiToken:
+        token = self.context["request"].auth
+        assert isinstance(token, ApiToken)
+        return token
+
+    @property
+    def organization(self) -> Organization:
+        """The organization that the caller's token belongs to."""
+        return self.token.organization
+
+    @property
+    def user(self) -> User:
+        return self.token.user
+
+    @property
+    def actor(self) -> str:
+        return self.user.get_username()
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if isinstance(data, Mapping):
+            self._refuse_unknown(data)
+        values: dict[str, Any] = super().to_internal_value(data)
+        if self.instance is not None:
+            self._refuse_changes_of_fixed(values)
+        return values
+
+    def save(self, **kwargs: Any) -> Row:
+        try:
+            saved: Row = super().save(**kwargs)
+        except ModelValidationError as error:
+            raise serializers.ValidationError(self._by_own_names(error)) from error
+        return saved
+
+    def _refuse_unknown(self, data: Mapping[str, Any]) -> None:
+        writable = {name for name, field in self.fields.items() if not field.read_only}
+        if unknown := [name for name in data if name not in writable]:
+            raise serializers.ValidationError(dict.fromkeys(unknown, "There is no such field to write."))
+
+    def _refuse_changes_of_fixed(self, values: dict[str, Any]) -> None:
+        for name in self.fixed:
+            source = self.fields[name].source
+            if source in values and values.pop(source) != getattr(self.instance, source):
+                raise serializers.ValidationError({name: "This cannot be changed; make a new one."})
+
+    def _by_own_names(self, error: ModelValidationError) -> dict[str, Any]:
+        if not hasattr(error, "error_dict"):
+            return {"non_field_errors": error.messages}
+        own_names = {field.source: name for name, field in self.fields.items()}
+        return {own_names.get(source, source): messages for source, messages in error.message_dict.items()}
+
+
+class OwnedBySlug(serializers.SlugRelatedField[Row]):
+    """A reference by name to a row of the caller's own organization."""
+
+    def get_queryset(self) -> QuerySet[Row]:
+        queryset = super().get_queryset()
+        assert queryset is not None
+        return queryset.filter(organization=self.context["request"].auth.organization)
+
+
+class UsdField(serializers.DecimalField):
+    """An amount in US dollars, as text with at most nine decimal places, kept as integer nano-USD."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_digits=19, decimal_places=9, min_value=Decimal(0), **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return nusd_from_usd(super().to_internal_value(data))
+
+    def to_representation(self, value: Any) -> str:
+        return format(usd_from_nusd(value), "f")

@@ -1,0 +1,112 @@
+"""What every resource of the REST API has in common, and the health check."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar
+
+from django.db import Error as DatabaseError
+from django.db import connection
+from django.db.models import Model, QuerySet
+from rest_framework import mixins, viewsets
+from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.pagination import CursorPagination
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from control_plane.api.models import ApiToken
+from control_plane.live import live_state
+from kong_plugins.llm.store import StoreUnavailable
+
+Row = TypeVar("Row", bound=Model)
+
+
+class Pages(CursorPagination):
+    """Pages by cursor, in the order of creation: `{"next", "previous", "results"}`."""
+
+    ordering = "pk"
+    page_size = 100
+    page_size_query_param = "page_size"
+    max_page_size = 1_000
+
+
+class OrganizationViewSet(
+    mixins.CreateModelMixin,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.UpdateModelMixin,
+    viewsets.GenericViewSet[Row],
+):
+    """List, retrieve, create and PATCH rows of the caller's organization.
+
+    A write answers after it was published; `x-bursar-live: false` says that Redis could not be reached, and that
+    the change becomes live as soon as it can.
+    """
+
+    http_method_names = ("get", "post", "patch", "head", "options")
+    pagination_class = Pages
+    organization_path: ClassVar[str] = "organization"
+    # Query parameter of a list → the field that it filters by.
+    filters: ClassVar[dict[str, str]] = {}
+
+    def get_queryset(self) -> QuerySet[Row]:
+        rows = super().get_queryset().filter(**{self.organization_path: self.token.organization})
+        return rows.filter(**self._chosen()) if self.action == "list" else rows
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        try:
+            return super().list(request, *args, **kwargs)
+        except ValueError as error:
+            raise ParseError("The cursor or a filter has a value that cannot be compared.") from error
+
+    @property
+    def token(self) -> ApiToken:
+        token = self.request.auth
+        assert isinstance(token, ApiToken)
+        return token
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        finished = super().finalize_response(request, response, *args, **kwargs)
+        if request.method in ("POST", "PATCH") and response.status_code < 400:
+            organization = self.token.organization
+            organization.refresh_from_db(fields=["behind_since"])
+            finished["x-bursar-live"] = "false" if organization.behind_since else "true"
+        return finished
+
+    def _chosen(self) -> dict[str, str]:
+        """The filters that the query asks for; one that does not exist is an error, not the whole list."""
+        given = self.request.query_params
+        if unknown := sorted(set(given) - {*self.filters, "cursor", "page_size"}):
+            raise ValidationError(dict.fromkeys(unknown, "There is no such filter."))
+        return {path: given[name] for name, path in self.filters.items() if name in given}
+
+
+class HealthView(APIView):
+    """200 when the database and Redis both answer, else 503; needs no token and tells no more."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def get(self, request: Request) -> Response:
+        parts = {"database": self._database_answers(), "redis": self._redis_answers()}
+        healthy = all(parts.values())
+        body = {"status": "ok" if healthy else "unavailable"} | {
+            name: "ok" if answers else "unavailable" for name, answers in parts.items()
+        }
+        return Response(body, status=200 if healthy else 503)
+
+    def _database_answers(self) -> bool:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except DatabaseError:
+            return False
+        return True
+
+    def _redis_answers(self) -> bool:
+        try:
+            live_state().ping()
+        except StoreUnavailable:
+            return False
+        return True

@@ -1,0 +1,89 @@
+"""What is read of budgets: whom they are about, in which periods, and how much is used right now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from control_plane.budgets.models import Budget, BudgetPeriod
+from control_plane.keys.selectors import active_key_ids
+from control_plane.live import live_state
+from control_plane.teams.selectors import team_slugs
+from kong_plugins.llm.windows import Period, next_period, period_at
+
+if TYPE_CHECKING:
+    from control_plane.teams.models import Organization
+
+_DAYS_AHEAD: Final = {"day": 45}
+_OTHER_DAYS_AHEAD: Final = 100
+_DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """How a cap stands. `spent` and `held` are in the budget's unit, None where Redis does not know the period."""
+
+    subject: str
+    period: str
+    cap: int
+    spent: int | None
+    held: int | None
+
+    @property
+    def used_percent(self) -> int | None:
+        """Spent and held as a part of the cap, rounded down; 100 where the cap is 0."""
+        if self.spent is None or self.held is None:
+            return None
+        return (self.spent + self.held) * 100 // self.cap if self.cap else 100
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def subjects_of(budget: Budget) -> list[str]:
+    """The subjects that have a counter of their own in this budget."""
+    if budget.subject is not None:
+        return [budget.subject]
+    listed = {"team": team_slugs, "key": active_key_ids}[budget.scope]
+    return listed(budget.organization_id)
+
+
+def horizon_ms(budget: Budget, at_ms: int) -> int:
+    """Until when a budget has caps at least, so that a new period never waits for a job."""
+    return at_ms + _DAYS_AHEAD.get(budget.period, _OTHER_DAYS_AHEAD) * _DAY_MS
+
+
+def periods_ahead(budget: Budget, organization: Organization, at_ms: int) -> Iterator[Period]:
+    """The period that holds the instant, and those that begin within the time that we create ahead."""
+    start = organization.fiscal_month_start
+    period = period_at(budget.period, at_ms, organization.zone, fiscal_month_start=start)
+    while period.start_ms <= horizon_ms(budget, at_ms):
+        yield period
+        if budget.period == "total":
+            return
+        period = next_period(budget.period, period, organization.zone, fiscal_month_start=start)
+
+
+def current_usage(budget: Budget) -> list[Usage]:
+    """How the budget's caps of the running periods stand, from the live counters.
+
+    Raises:
+        StoreUnavailable: Redis cannot be reached.
+    """
+    at_ms = now_ms()
+    rows = BudgetPeriod.objects.filter(budget=budget, starts_at_ms__lte=at_ms, ends_at_ms__gt=at_ms)
+    return [_usage(budget, row) for row in rows]
+
+
+def _usage(budget: Budget, row: BudgetPeriod) -> Usage:
+    state = live_state().budget_state(budget.organization.slug, budget.reference, row.subject, row.name)
+    return Usage(
+        subject=row.subject,
+        period=row.name,
+        cap=row.cap,
+        spent=state.spent if state else None,
+        held=state.held if state else None,
+    )

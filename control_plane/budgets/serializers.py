@@ -1,0 +1,103 @@
+"""Budgets and limits as the REST API shows and takes them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rest_framework import serializers
+
+from control_plane.api.serializers import OwnedBySlug, StrictSerializer, UsdField
+from control_plane.budgets import services
+from control_plane.budgets.models import BUDGET_UNITS, LIMIT_UNITS, MAX_WINDOW_MS, PERIODS, SCOPES, Budget, Limit
+from control_plane.budgets.selectors import current_usage
+from control_plane.catalog.models import Model
+from kong_plugins.llm.money import MAX_CAP_NUSD
+from kong_plugins.llm.store import StoreUnavailable
+
+
+class BudgetSerializer(StrictSerializer[Budget]):
+    """`amount` is in the budget's unit; money may be given as `amount_usd` instead.
+
+    `state` is how the running period stands, null where Redis does not answer or the budget is about each subject
+    by itself; `states` has one entry a subject.
+    """
+
+    fixed = frozenset({"scope", "subject", "model", "unit", "period"})
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(max_length=100)
+    scope = serializers.ChoiceField(choices=SCOPES)
+    subject = serializers.CharField(max_length=128, allow_null=True, default=None)
+    model = OwnedBySlug(slug_field="name", queryset=Model.objects.all(), allow_null=True, default=None)
+    unit = serializers.ChoiceField(choices=BUDGET_UNITS, default="nusd")
+    period = serializers.ChoiceField(choices=PERIODS)
+    amount = serializers.IntegerField(min_value=0, max_value=MAX_CAP_NUSD, required=False)
+    amount_usd = UsdField(write_only=True, required=False)
+    hard = serializers.BooleanField(default=True)
+    shadow = serializers.BooleanField(default=False)
+    active = serializers.BooleanField(default=True)
+    thresholds_percent = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=100), max_length=10, default=lambda: [50, 75, 90, 100]
+    )
+    created_at = serializers.DateTimeField(read_only=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "amount_usd" in attrs:
+            self._take_usd(attrs)
+        if self.instance is None and "amount" not in attrs:
+            raise serializers.ValidationError({"amount": "Give amount, or amount_usd for money."})
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> Budget:
+        return services.create_budget(organization=self.organization, actor=self.actor, **validated_data)
+
+    def update(self, instance: Budget, validated_data: dict[str, Any]) -> Budget:
+        return services.change_budget(instance.pk, actor=self.actor, **validated_data)
+
+    def to_representation(self, instance: Budget) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance)
+        states = self._states(instance)
+        shown["amount_usd"] = UsdField().to_representation(instance.amount) if instance.unit == "nusd" else None
+        shown["state"] = states[0] if instance.subject is not None and states else None
+        shown["states"] = states
+        return shown
+
+    def _take_usd(self, attrs: dict[str, Any]) -> None:
+        unit = attrs.get("unit") or getattr(self.instance, "unit", None)
+        if "amount" in attrs or unit != "nusd":
+            raise serializers.ValidationError({"amount_usd": "Only for money, and not together with amount."})
+        attrs["amount"] = attrs.pop("amount_usd")
+        if attrs["amount"] > MAX_CAP_NUSD:
+            raise serializers.ValidationError({"amount_usd": f"At most {MAX_CAP_NUSD} nano-USD."})
+
+    def _states(self, budget: Budget) -> list[dict[str, Any]]:
+        try:
+            return [asdict(usage) for usage in current_usage(budget)]
+        except StoreUnavailable:
+            return []
+
+
+class LimitSerializer(StrictSerializer[Limit]):
+    fixed = frozenset({"scope", "subject", "model", "unit", "window_seconds"})
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(max_length=100)
+    scope = serializers.ChoiceField(choices=SCOPES)
+    subject = serializers.CharField(max_length=128, allow_null=True, default=None)
+    model = OwnedBySlug(slug_field="name", queryset=Model.objects.all(), allow_null=True, default=None)
+    unit = serializers.ChoiceField(choices=LIMIT_UNITS)
+    amount = serializers.IntegerField(min_value=0, max_value=MAX_CAP_NUSD)
+    window_seconds = serializers.IntegerField(source="window_s", min_value=1, max_value=MAX_WINDOW_MS // 1000)
+    shadow = serializers.BooleanField(default=False)
+    active = serializers.BooleanField(default=True)
+    created_at = serializers.DateTimeField(read_only=True)
+
+    def create(self, validated_data: dict[str, Any]) -> Limit:
+        window_ms = validated_data.pop("window_s") * 1000
+        return services.create_limit(
+            organization=self.organization, actor=self.actor, window_ms=window_ms, **validated_data
+        )
+
+    def update(self, instance: Limit, validated_data: dict[str, Any]) -> Limit:
+        return services.change_limit(instance.pk, actor=self.actor, **validated_data)

@@ -1,0 +1,199 @@
+"""Changing budgets and limits, and bringing caps to the gateways. `actor` is the user name of who does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import F, Max
+
+from control_plane.budgets.models import Budget, BudgetPeriod, Limit
+from control_plane.budgets.selectors import horizon_ms, now_ms, periods_ahead, subjects_of
+from control_plane.keys.selectors import active_key_ids
+from control_plane.live import announce_change, live_state
+from control_plane.rows import change_row, create_row
+from control_plane.teams.selectors import team_slugs
+from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind
+from kong_plugins.llm.windows import PeriodKind
+
+if TYPE_CHECKING:
+    from control_plane.catalog.models import Model
+    from control_plane.teams.models import Organization
+
+
+class BudgetChanges(TypedDict, total=False):
+    name: str
+    amount: int
+    hard: bool
+    shadow: bool
+    active: bool
+    thresholds_percent: list[int]
+
+
+class LimitChanges(TypedDict, total=False):
+    name: str
+    amount: int
+    shadow: bool
+    active: bool
+
+
+class BudgetFields(BudgetChanges):
+    unit: BudgetUnit
+    period: PeriodKind
+
+
+class LimitFields(LimitChanges):
+    unit: LimitUnit
+    window_ms: int
+
+
+@transaction.atomic
+def create_budget(
+    *,
+    organization: Organization,
+    scope: ScopeKind,
+    subject: str | None,
+    model: Model | None,
+    actor: str,
+    **fields: Unpack[BudgetFields],
+) -> Budget:
+    """Make a budget; its caps for this period and those to come are made when it is published.
+
+    Raises:
+        ValidationError: by field.
+    """
+    subject = _checked_subject(organization, scope, subject)
+    if scope == "user" and subject is None:
+        raise ValidationError(
+            {"subject": "Name the user: each user's budget would need a cap before their first call."}
+        )
+    budget = create_row(Budget(organization=organization, scope=scope, subject=subject, model=model, **fields))
+    announce_change(organization.pk, actor=actor)
+    return budget
+
+
+@transaction.atomic
+def change_budget(budget_id: int, *, actor: str, **changes: Unpack[BudgetChanges]) -> Budget:
+    """Change a budget. A new amount is the cap of the running period and of those to come.
+
+    Raises:
+        ValidationError: by field.
+    """
+    budget, changed = change_row(Budget.objects.select_related("organization"), budget_id, changes)
+    if changed & {"amount", "thresholds_percent"}:
+        BudgetPeriod.objects.filter(budget=budget, ends_at_ms__gt=now_ms()).update(
+            cap=budget.amount, version=F("version") + 1
+        )
+    if changed:
+        announce_change(budget.organization_id, actor=actor)
+    return budget
+
+
+@transaction.atomic
+def create_limit(
+    *,
+    organization: Organization,
+    scope: ScopeKind,
+    subject: str | None,
+    model: Model | None,
+    actor: str,
+    **fields: Unpack[LimitFields],
+) -> Limit:
+    """Make a limit.
+
+    Raises:
+        ValidationError: by field.
+    """
+    subject = _checked_subject(organization, scope, subject)
+    limit = create_row(Limit(organization=organization, scope=scope, subject=subject, model=model, **fields))
+    announce_change(organization.pk, actor=actor)
+    return limit
+
+
+@transaction.atomic
+def change_limit(limit_id: int, *, actor: str, **changes: Unpack[LimitChanges]) -> Limit:
+    """Change a limit. What it counts, and in which window, stays: its counter would mean something else.
+
+    Raises:
+        ValidationError: by field.
+    """
+    limit, changed = change_row(Limit.objects.all(), limit_id, changes)
+    if changed:
+        announce_change(limit.organization_id, actor=actor)
+    return limit
+
+
+@transaction.atomic
+def create_periods(organization: Organization) -> int:
+    """Create the caps that are missing of the running and the coming periods; return how many were.
+
+    The budgets are locked, so that a cap is never created from an amount that is being changed.
+    """
+    at_ms = now_ms()
+    covered_until_ms = _coverage(organization)
+    missing = [
+        BudgetPeriod(
+            budget=budget,
+            subject=subject,
+            name=period.name,
+            starts_at_ms=period.start_ms,
+            ends_at_ms=period.end_ms,
+            cap=budget.amount,
+        )
+        for budget in Budget.objects.select_for_update().filter(organization=organization, active=True).order_by("pk")
+        for subject in subjects_of(budget)
+        if covered_until_ms.get((budget.pk, subject), 0) <= horizon_ms(budget, at_ms)
+        for period in periods_ahead(budget, organization, at_ms)
+    ]
+    return len(BudgetPeriod.objects.bulk_create(missing, ignore_conflicts=True))
+
+
+def publish_caps(organization_id: int) -> int:
+    """Bring every cap that is behind to the gateways; return how many were.
+
+    Raises:
+        StoreUnavailable: what was not reached stays behind.
+    """
+    rows = list(
+        BudgetPeriod.objects.select_related("budget__organization").filter(
+            budget__organization_id=organization_id, ends_at_ms__gt=now_ms(), published_version__lt=F("version")
+        )
+    )
+    for row in rows:
+        live_state().set_cap(
+            row.budget.organization.slug,
+            row.budget.reference,
+            row.subject,
+            row.name,
+            cap=row.cap,
+            version=row.version,
+            thresholds_percent=tuple(row.budget.thresholds_percent),
+        )
+        BudgetPeriod.objects.filter(pk=row.pk, published_version__lt=row.version).update(published_version=row.version)
+    return len(rows)
+
+
+def mark_caps_behind(organization_id: int) -> None:
+    """Have every cap that still counts published anew, because Redis has lost what it knew."""
+    rows = BudgetPeriod.objects.filter(budget__organization_id=organization_id, ends_at_ms__gt=now_ms())
+    rows.update(published_version=0)
+
+
+def _coverage(organization: Organization) -> dict[tuple[int, str], int]:
+    """Until when, in Unix milliseconds, a budget's subject has caps; they follow each other without a gap."""
+    rows = BudgetPeriod.objects.filter(budget__organization=organization).order_by()
+    ends = rows.values_list("budget_id", "subject").annotate(until_ms=Max("ends_at_ms"))
+    return {(budget_id, subject): until_ms for budget_id, subject, until_ms in ends}
+
+
+def _checked_subject(organization: Organization, scope: ScopeKind, subject: str | None) -> str | None:
+    """The subject as it is stored: an organization's is its own slug; a team or a key must exist."""
+    if scope == "organization":
+        if subject not in (None, organization.slug):
+            raise ValidationError({"subject": "For the scope organization the subject is its own slug, or none."})
+        return organization.slug
+    known = {"team": team_slugs, "key": active_key_ids}.get(scope)
+    if subject is not None and known is not None and subject not in known(organization.pk):
+        raise ValidationError({"subject": f"No such {scope}: {subject}."})
+    return subject

@@ -1,0 +1,86 @@
+"""The catalogue as the REST API shows and takes it: prices in US dollars per million tokens, as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from rest_framework import serializers
+
+from control_plane.api.serializers import OwnedBySlug, StrictSerializer, UsdField
+from control_plane.catalog import services
+from control_plane.catalog.models import MAX_TOKENS, PRICE_FIELDS, PROTOCOLS, Deployment, Model, Price, Provider
+
+
+class ProviderSerializer(StrictSerializer[Provider]):
+    fixed = frozenset({"name"})
+
+    name = serializers.CharField(max_length=63)
+    base_url = serializers.CharField(max_length=500)
+    credential = serializers.CharField(max_length=4_000, write_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+
+    def create(self, validated_data: dict[str, Any]) -> Provider:
+        return services.create_provider(organization_id=self.organization.pk, actor=self.actor, **validated_data)
+
+    def update(self, instance: Provider, validated_data: dict[str, Any]) -> Provider:
+        return services.change_provider(instance.pk, actor=self.actor, **validated_data)
+
+
+class ModelSerializer(StrictSerializer[Model]):
+    fixed = frozenset({"name"})
+
+    name = serializers.CharField(max_length=128)
+    context_window_tokens = serializers.IntegerField(min_value=1, max_value=MAX_TOKENS)
+    max_output_tokens = serializers.IntegerField(min_value=1, max_value=MAX_TOKENS)
+    default_output_tokens = serializers.IntegerField(min_value=1, max_value=MAX_TOKENS)
+    created_at = serializers.DateTimeField(read_only=True)
+
+    def create(self, validated_data: dict[str, Any]) -> Model:
+        return services.create_model(organization_id=self.organization.pk, actor=self.actor, **validated_data)
+
+    def update(self, instance: Model, validated_data: dict[str, Any]) -> Model:
+        return services.change_model(instance.pk, actor=self.actor, **validated_data)
+
+
+class PriceSerializer(StrictSerializer[Price]):
+    input_usd_per_mtok = UsdField(source="input_nusd")
+    cache_read_usd_per_mtok = UsdField(source="cache_read_nusd")
+    cache_write_usd_per_mtok = UsdField(source="cache_write_nusd")
+    output_usd_per_mtok = UsdField(source="output_nusd")
+
+
+class DeploymentSerializer(StrictSerializer[Deployment]):
+    fixed = frozenset({"model", "provider"})
+
+    id = serializers.IntegerField(read_only=True)
+    model = OwnedBySlug(slug_field="name", queryset=Model.objects.all())
+    provider = OwnedBySlug(slug_field="name", queryset=Provider.objects.all())
+    provider_model = serializers.CharField(max_length=128)
+    protocol = serializers.ChoiceField(choices=PROTOCOLS, default="openai_chat")
+    region = serializers.CharField(max_length=63, allow_null=True, default=None)
+    order = serializers.IntegerField(min_value=0, max_value=1_000, default=0)
+    active = serializers.BooleanField(default=True)
+    price = PriceSerializer(source="current_price", allow_null=True)
+    created_at = serializers.DateTimeField(read_only=True)
+
+    def create(self, validated_data: dict[str, Any]) -> Deployment:
+        price = validated_data.pop("current_price")
+        return services.create_deployment(price=price, actor=self.actor, **validated_data)
+
+    @transaction.atomic
+    def update(self, instance: Deployment, validated_data: dict[str, Any]) -> Deployment:
+        if "current_price" in validated_data:
+            services.set_price(instance.pk, self._whole_price(instance, validated_data), actor=self.actor)
+        return services.change_deployment(instance.pk, actor=self.actor, **validated_data)
+
+    def _whole_price(self, instance: Deployment, validated_data: dict[str, Any]) -> services.PriceAmounts:
+        """The new price, with what the request leaves out as it is now."""
+        given = validated_data.pop("current_price")
+        if given is None:
+            raise serializers.ValidationError({"price": "A price is replaced by a new one, never taken away."})
+        before = instance.current_price
+        amounts: services.PriceAmounts = (before.amounts if before else {}) | given
+        if missing := [name for name in PRICE_FIELDS if name not in amounts]:
+            raise serializers.ValidationError({"price": f"The first price names every kind; missing: {len(missing)}."})
+        return amounts

@@ -1,0 +1,174 @@
+"""Changing the catalogue. `actor` is the user name of who does it; every change makes a new release.
+
+A provider's or a model's name never changes: releases, counters and the ledger know it by that name.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypedDict, Unpack
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils import timezone
+
+from control_plane.catalog.models import Deployment, Model, Price, Provider
+from control_plane.catalog.selectors import price_at
+from control_plane.live import announce_change
+from control_plane.rows import change_row, create_row
+from kong_plugins.llm.credentials import seal_credential
+
+
+class ModelChanges(TypedDict, total=False):
+    context_window_tokens: int
+    max_output_tokens: int
+    default_output_tokens: int
+
+
+class DeploymentChanges(TypedDict, total=False):
+    provider_model: str
+    protocol: str
+    region: str | None
+    order: int
+    active: bool
+
+
+class PriceAmounts(TypedDict):
+    """Nano-USD per million tokens of each kind."""
+
+    input_nusd: int
+    cache_read_nusd: int
+    cache_write_nusd: int
+    output_nusd: int
+
+
+@transaction.atomic
+def create_provider(*, organization_id: int, name: str, base_url: str, credential: str, actor: str) -> Provider:
+    """Make a provider; its credential is kept only sealed.
+
+    Raises:
+        ValidationError: by field.
+    """
+    provider = Provider(organization_id=organization_id, name=name, base_url=base_url)
+    provider.sealed_credential = _sealed(provider, credential)
+    create_row(provider)
+    announce_change(organization_id, actor=actor)
+    return provider
+
+
+@transaction.atomic
+def change_provider(
+    provider_id: int, *, actor: str, base_url: str | None = None, credential: str | None = None
+) -> Provider:
+    """Change where a provider is, or its credential; None leaves either as it is.
+
+    Raises:
+        ValidationError: by field.
+    """
+    provider, changed = change_row(Provider.objects.all(), provider_id, {"base_url": base_url} if base_url else {})
+    if credential is not None:
+        provider.sealed_credential = _sealed(provider, credential)
+        provider.save(update_fields=["sealed_credential"])
+    if changed or credential is not None:
+        announce_change(provider.organization_id, actor=actor)
+    return provider
+
+
+@transaction.atomic
+def create_model(
+    *,
+    organization_id: int,
+    name: str,
+    context_window_tokens: int,
+    max_output_tokens: int,
+    default_output_tokens: int,
+    actor: str,
+) -> Model:
+    """Make a model that clients can ask for, once it has a deployment.
+
+    Raises:
+        ValidationError: by field.
+    """
+    model = create_row(
+        Model(
+            organization_id=organization_id,
+            name=name,
+            context_window_tokens=context_window_tokens,
+            max_output_tokens=max_output_tokens,
+            default_output_tokens=default_output_tokens,
+        )
+    )
+    announce_change(organization_id, actor=actor)
+    return model
+
+
+@transaction.atomic
+def change_model(model_id: int, *, actor: str, **changes: Unpack[ModelChanges]) -> Model:
+    """Change a model's bounds.
+
+    Raises:
+        ValidationError: by field.
+    """
+    model, changed = change_row(Model.objects.all(), model_id, changes)
+    if changed:
+        announce_change(model.organization_id, actor=actor)
+    return model
+
+
+@transaction.atomic
+def create_deployment(
+    *, model: Model, provider: Provider, price: PriceAmounts | None, actor: str, **fields: Unpack[DeploymentChanges]
+) -> Deployment:
+    """Let a provider serve a model; without a price its calls are refused under a hard budget.
+
+    Raises:
+        ValidationError: by field.
+    """
+    if model.organization_id != provider.organization_id:
+        raise ValidationError({"provider": "The provider belongs to another organization."})
+    deployment = create_row(Deployment(model=model, provider=provider, **fields))
+    if price is not None:
+        _add_price(deployment, price, timezone.now(), actor)
+    announce_change(model.organization_id, actor=actor)
+    return deployment
+
+
+@transaction.atomic
+def change_deployment(deployment_id: int, *, actor: str, **changes: Unpack[DeploymentChanges]) -> Deployment:
+    """Change how a deployment is reached or tried.
+
+    Raises:
+        ValidationError: by field.
+    """
+    deployment, changed = change_row(Deployment.objects.all(), deployment_id, changes)
+    if changed:
+        announce_change(deployment.model.organization_id, actor=actor)
+    return deployment
+
+
+@transaction.atomic
+def set_price(deployment_id: int, price: PriceAmounts, *, actor: str, effective_from: datetime | None = None) -> Price:
+    """Add a row to the price book, in effect from now or from the given instant; an equal price adds none.
+
+    Raises:
+        ValidationError: by field.
+    """
+    deployment = Deployment.objects.select_for_update(of=("self",)).select_related("model").get(pk=deployment_id)
+    starts_at = effective_from or timezone.now()
+    before = price_at(deployment_id, starts_at)
+    if before is not None and before.amounts == price:
+        return before
+    row = _add_price(deployment, price, starts_at, actor)
+    announce_change(deployment.model.organization_id, actor=actor)
+    return row
+
+
+def _add_price(deployment: Deployment, price: PriceAmounts, effective_from: datetime, actor: str) -> Price:
+    return create_row(Price(deployment=deployment, effective_from=effective_from, created_by=actor, **price))
+
+
+def _sealed(provider: Provider, credential: str) -> str:
+    if not credential or not credential.isascii() or not credential.isprintable() or " " in credential:
+        raise ValidationError({"credential": "A credential is printable ASCII without blanks."})
+    return seal_credential(credential, credential_id=provider.credential_id, credential_key=settings.CREDENTIAL_KEY)

@@ -1,0 +1,28 @@
+"""What is read of virtual keys."""
+
+from __future__ import annotations
+
+from control_plane.keys.models import VirtualKey
+from kong_plugins.llm.keys import KeyRecord
+
+
+def active_key_ids(organization_id: int) -> list[str]:
+    rows = VirtualKey.objects.filter(team__organization_id=organization_id, revoked_at=None)
+    return list(rows.values_list("id", flat=True))
+
+
+def key_record(key: VirtualKey) -> KeyRecord:
+    """What gateways are to know of a key."""
+    return KeyRecord(
+        id=key.id,
+        version=key.version,
+        digest=key.digest,
+        organization=key.team.organization.slug,
+        team=key.team.slug,
+        name=key.name,
+        tier=key.team.tier,
+        active=key.active,
+        expires_at_ms=int(key.expires_at.timestamp() * 1000) if key.expires_at else None,
+        tags=tuple(key.tags),
+        models=None if key.allowed_models is None else tuple(key.allowed_models),
+    )

@@ -1,0 +1,93 @@
+"""Issuing, changing, revoking and publishing virtual keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from control_plane.catalog.selectors import validate_model_names
+from control_plane.keys.models import VirtualKey
+from control_plane.keys.selectors import key_record
+from control_plane.live import announce_change, live_state
+from control_plane.rows import change_row, create_row
+from kong_plugins.llm.keys import issue_key, key_digest
+
+if TYPE_CHECKING:
+    from control_plane.teams.models import Team, User
+
+
+class KeyChanges(TypedDict, total=False):
+    name: str
+    tags: list[str]
+    allowed_models: list[str] | None
+    expires_at: datetime | None
+
+
+@transaction.atomic
+def create_key(*, team: Team, created_by: User, **fields: Unpack[KeyChanges]) -> tuple[VirtualKey, str]:
+    """Issue a key to a team; return its record and the full key, which nobody can read again.
+
+    Raises:
+        ValidationError: by field.
+    """
+    validate_model_names(team.organization_id, fields.get("allowed_models"))
+    key_id, full_key = issue_key()
+    digest = key_digest(full_key, settings.KEY_PEPPER)
+    key = create_row(VirtualKey(id=key_id, team=team, digest=digest, created_by=created_by, **fields))
+    announce_change(team.organization_id, actor=created_by.get_username())
+    return key, full_key
+
+
+@transaction.atomic
+def change_key(key_id: str, *, actor: str, **changes: Unpack[KeyChanges]) -> VirtualKey:
+    """Change what a key is called or may do.
+
+    Raises:
+        ValidationError: by field.
+    """
+    key, changed = change_row(VirtualKey.objects.select_related("team"), key_id, changes)
+    if "allowed_models" in changed:
+        validate_model_names(key.team.organization_id, key.allowed_models)
+    if changed:
+        key.version += 1
+        key.save(update_fields=["version"])
+        announce_change(key.team.organization_id, actor=actor)
+    return key
+
+
+@transaction.atomic
+def revoke_key(key_id: str, *, actor: str) -> VirtualKey:
+    """End a key's use for good; its next request is refused. Revoking twice changes nothing."""
+    revoked = VirtualKey.objects.filter(pk=key_id, revoked_at=None).update(
+        revoked_at=timezone.now(), version=F("version") + 1
+    )
+    key = VirtualKey.objects.select_related("team__organization").get(pk=key_id)
+    if revoked:
+        announce_change(key.team.organization_id, actor=actor)
+    return key
+
+
+def publish_keys(organization_id: int) -> int:
+    """Bring every key that is behind to the gateways; return how many were.
+
+    Raises:
+        StoreUnavailable: what was not reached stays behind.
+    """
+    rows = VirtualKey.objects.select_related("team__organization").filter(
+        team__organization_id=organization_id, published_version__lt=F("version")
+    )
+    keys = list(rows)
+    for key in keys:
+        live_state().put_key(key_record(key))
+        VirtualKey.objects.filter(pk=key.pk, published_version__lt=key.version).update(published_version=key.version)
+    return len(keys)
+
+
+def mark_keys_behind(organization_id: int) -> None:
+    """Have every key published anew, because Redis has lost what it knew."""
+    VirtualKey.objects.filter(team__organization_id=organization_id).update(published_version=0)

@@ -1,0 +1,98 @@
+"""The policy document of an organization, built from its rows as they are now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from control_plane.budgets.models import Budget, Limit, Scoped
+from control_plane.catalog.models import Deployment, Model, Price, Provider
+from control_plane.teams.models import Team
+from kong_plugins.llm import prices, release
+
+if TYPE_CHECKING:
+    from control_plane.teams.models import Organization
+
+
+def build_document(organization: Organization, *, number: int, created_by: str) -> release.PolicyDocument:
+    """Everything active that gateways must know of an organization; equal rows give an equal content checksum."""
+    of_organization = {"organization": organization}
+    deployments = list(
+        Deployment.objects.select_related("provider__organization")
+        .prefetch_related("prices")
+        .filter(model__organization=organization, active=True)
+    )
+    return release.PolicyDocument(
+        organization=organization.slug,
+        number=number,
+        created_by=created_by,
+        time_zone=organization.time_zone,
+        fiscal_month_start=organization.fiscal_month_start,
+        credentials={
+            provider.credential_id: provider.sealed_credential
+            for provider in Provider.objects.select_related("organization").filter(**of_organization)
+        },
+        deployments=tuple(map(_deployment, deployments)),
+        models=tuple(_model(model, deployments) for model in Model.objects.filter(**of_organization)),
+        teams=tuple(_team(team) for team in Team.objects.filter(**of_organization)),
+        limits=tuple(map(_limit, Limit.objects.select_related("model").filter(**of_organization, active=True))),
+        budgets=tuple(map(_budget, Budget.objects.select_related("model").filter(**of_organization, active=True))),
+    )
+
+
+def _deployment(row: Deployment) -> release.Deployment:
+    return release.Deployment(
+        id=row.reference,
+        provider=row.provider.name,
+        protocol=row.protocol,
+        base_url=row.provider.base_url,
+        provider_model=row.provider_model,
+        credential=row.provider.credential_id,
+        price=_price(row.current_price),
+        region=row.region,
+    )
+
+
+def _price(row: Price | None) -> prices.Price | None:
+    return prices.Price(version=row.version, **row.amounts) if row else None
+
+
+def _model(model: Model, deployments: list[Deployment]) -> release.Model:
+    return release.Model(
+        name=model.name,
+        context_window_tokens=model.context_window_tokens,
+        max_output_tokens=model.max_output_tokens,
+        default_output_tokens=model.default_output_tokens,
+        deployments=tuple(row.reference for row in deployments if row.model_id == model.pk),
+    )
+
+
+def _team(team: Team) -> release.Team:
+    allowed = None if team.allowed_models is None else tuple(team.allowed_models)
+    return release.Team(id=team.slug, tier=team.tier, models=allowed)
+
+
+def _scope(row: Scoped) -> release.Scope:
+    return release.Scope(kind=row.scope, subject=row.subject, model=row.model.name if row.model else None)
+
+
+def _limit(limit: Limit) -> release.Limit:
+    return release.Limit(
+        id=limit.reference,
+        scope=_scope(limit),
+        unit=limit.unit,
+        amount=limit.amount,
+        window_ms=limit.window_ms,
+        shadow=limit.shadow,
+    )
+
+
+def _budget(budget: Budget) -> release.Budget:
+    return release.Budget(
+        id=budget.reference,
+        scope=_scope(budget),
+        unit=budget.unit,
+        period=budget.period,
+        hard=budget.hard,
+        shadow=budget.shadow,
+        thresholds_percent=tuple(budget.thresholds_percent),
+    )
