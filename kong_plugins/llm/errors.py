@@ -8,7 +8,8 @@ renders an error in its own dialect (`protocols/*.error_body`).
     ├── AuthenticationError          401
     │   └── InvalidApiKey            invalid_api_key
     ├── PermissionDenied             403
-    │   └── ModelNotAllowed          model_not_allowed
+    │   ├── ModelNotAllowed          model_not_allowed
+    │   └── TeamMismatch             team_mismatch
     ├── NotFound                     404
     │   └── ModelNotFound            model_not_found
     ├── InvalidRequest               400  invalid_request
@@ -70,6 +71,10 @@ class PermissionDenied(BursarError):
 
 class ModelNotAllowed(PermissionDenied):
     code = "model_not_allowed"
+
+
+class TeamMismatch(PermissionDenied):
+    code = "team_mismatch"
 
 
 class NotFound(BursarError):

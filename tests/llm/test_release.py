@@ -1,0 +1,44 @@
+"""The policy document: what was published is what is read, or it is refused."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from kong_plugins.llm.release import content_checksum, decode_policy, encode_policy
+from tests.llm.cast import policy
+
+
+def test_a_published_document_reads_back_as_it_was() -> None:
+    document = policy()
+
+    read = decode_policy(encode_policy(document))
+
+    assert msgspec.structs.replace(read, checksum="") == document
+
+
+def test_equal_content_has_an_equal_checksum_whatever_its_number_and_author() -> None:
+    again = msgspec.structs.replace(policy(), number=99, created_by="bob")
+
+    assert content_checksum(policy()) == content_checksum(again)
+    assert content_checksum(policy()) != content_checksum(msgspec.structs.replace(policy(), time_zone="UTC"))
+
+
+def test_a_document_that_was_changed_afterwards_is_refused() -> None:
+    data = encode_policy(policy()).replace(b'"tier":"normal"', b'"tier":"critical"')
+
+    with pytest.raises(ValueError, match="checksum"):
+        decode_policy(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"format":2}'])
+def test_what_is_no_policy_document_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_policy(data)
+
+
+def test_a_member_that_this_version_does_not_know_is_refused() -> None:
+    data = encode_policy(policy()).replace(b'{"', b'{"future":1,"', 1)
+
+    with pytest.raises(ValueError, match="future"):
+        decode_policy(data)
