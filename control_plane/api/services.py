@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from control_plane.api.models import ApiToken
 from control_plane.api.selectors import token_digest
+from control_plane.rows import create_row
 
 _LEAST_LENGTH: Final = 32
 
@@ -21,14 +22,34 @@ def issue_token(*, user_id: int, organization_id: int, name: str, token: str | N
         ValidationError: a given token is too short to be safe, or the name is taken.
     """
     token = token or f"bsa_{secrets.token_urlsafe(32)}"
-    if len(token) < _LEAST_LENGTH:
-        raise ValidationError({"token": f"An API token has at least {_LEAST_LENGTH} characters."})
-    record = ApiToken(user_id=user_id, organization_id=organization_id, name=name, digest=token_digest(token))
-    record.full_clean()
-    record.save()
-    return record, token
+    _require_length(token)
+    return create_row(
+        ApiToken(user_id=user_id, organization_id=organization_id, name=name, digest=token_digest(token))
+    ), token
+
+
+def agree_on_token(*, user_id: int, organization_id: int, name: str, token: str | None) -> str | None:
+    """See that the given token works, or that there is one by this name; return it if it was made up now.
+
+    Raises:
+        ValidationError: the given token is too short to be safe.
+    """
+    record = ApiToken.objects.filter(organization_id=organization_id, name=name).first()
+    if record is None:
+        made_up = issue_token(user_id=user_id, organization_id=organization_id, name=name, token=token)[1]
+        return None if token else made_up
+    if token is not None:
+        _require_length(token)
+        record.digest, record.revoked_at = token_digest(token), None
+        record.save(update_fields=["digest", "revoked_at"])
+    return None
 
 
 def revoke_token(record: ApiToken) -> None:
     """End a token's use at once; revoking twice changes nothing."""
     ApiToken.objects.filter(pk=record.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def _require_length(token: str) -> None:
+    if len(token) < _LEAST_LENGTH:
+        raise ValidationError(f"An API token has at least {_LEAST_LENGTH} characters.")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from control_plane.budgets.services import create_periods, mark_caps_behind, publish_caps
@@ -80,7 +81,7 @@ def republish(organization_id: int) -> bool:
     Readiness is not touched: a Redis that has lost its counters must not admit before they are rebuilt.
     """
     try:
-        lost = _redis_has_lost(organization_id)
+        lost = redis_has_lost(organization_id)
     except StoreUnavailable:
         lost = False
     if lost:
@@ -89,7 +90,33 @@ def republish(organization_id: int) -> bool:
     return publish_changes(organization_id, actor="republish")
 
 
-def _redis_has_lost(organization_id: int) -> bool:
+def open_admission(organization_id: int, *, after_loss: bool = False) -> bool:
+    """Publish everything that is behind and declare the counters complete, so that gateways may admit calls.
+
+    Not if Redis has lost what was published before: what was spent is lost with it, and admitting would exceed the
+    caps. `after_loss` opens nevertheless, with counters from zero. Returns whether gateways may admit.
+
+    Raises:
+        StoreUnavailable: nothing was opened.
+    """
+    if redis_has_lost(organization_id):
+        if not after_loss:
+            return False
+        _mark_all_behind(organization_id)
+        Organization.objects.filter(pk=organization_id).update(readiness_epoch=F("readiness_epoch") + 1)
+    if not publish_changes(organization_id, actor="bootstrap"):
+        raise StoreUnavailable("the policy could not be published")
+    organization = Organization.objects.get(pk=organization_id)
+    live_state().set_ready(organization.slug, organization.readiness_epoch)
+    return True
+
+
+def redis_has_lost(organization_id: int) -> bool:
+    """Whether Redis no longer knows a policy that was published to it.
+
+    Raises:
+        StoreUnavailable: Redis cannot be reached.
+    """
     published = Release.objects.filter(organization_id=organization_id, published_at__isnull=False).first()
     if published is None:
         return False

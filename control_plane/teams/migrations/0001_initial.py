@@ -141,6 +141,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "readiness_epoch",
+                    models.PositiveIntegerField(
+                        default=1,
+                        editable=False,
+                        help_text="Rises each time the gateways' counters are declared complete anew.",
+                    ),
+                ),
+                (
                     "behind_since",
                     models.DateTimeField(
                         editable=False,
