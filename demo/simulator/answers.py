@@ -60,7 +60,7 @@ class Completion:
         return b"".join([*ends, DONE])
 
     def _choice(self, index: int, content: str) -> dict[str, Any]:
-        message = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+        message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
         return {"index": index, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
 
     def _event(self, index: int, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
