@@ -83,11 +83,11 @@ class Exchange:
         self._begin()
         self._kong.driver.access(self._kong.guard, self._kong.conf)
 
-    def head(self, *, status: int = 200, source: str = "service", **headers: str) -> None:
-        """The answer's head; a header's underscores stand for hyphens."""
+    def head(self, headers: Mapping[str, str], *, status: int = 200, source: str = "service") -> None:
+        """The answer's head, as the provider or Kong itself sent it."""
         self._begin()
         self["status"], self["source"] = status, source
-        self["response_headers"] = {name.replace("_", "-"): value for name, value in headers.items()}
+        self["response_headers"] = headers
         self._kong.driver.header_filter(self._kong.guard, self._kong.conf)
 
     def chunk(self, data: bytes, *, complete: bool = False) -> bytes:

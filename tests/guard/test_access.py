@@ -93,7 +93,7 @@ def test_a_grant_for_another_body_is_refused(kong: Kong, changes: dict[str, obje
 def test_a_request_that_was_refused_after_its_grant_says_so_to_the_meter(kong: Kong) -> None:
     exchange = Exchange(kong, grant=grant_for(body_length=3))
     exchange.access()
-    exchange.head(status=503, source="exit")
+    exchange.head({}, status=503, source="exit")
 
     call = exchange.log(upstream_bytes_sent=None)
 

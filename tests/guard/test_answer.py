@@ -24,10 +24,12 @@ def test_the_providers_limits_are_replaced_by_ours(kong: Kong) -> None:
     exchange = answered(kong, response_headers={"x-ratelimit-limit-requests": "600", "x-bursar-model": "sim/gpt"})
 
     exchange.head(
-        content_type="application/json",
-        x_ratelimit_limit_tokens="9",
-        anthropic_ratelimit_requests_reset="soon",
-        retry_after="3",
+        {
+            "content-type": "application/json",
+            "x-ratelimit-limit-tokens": "9",
+            "anthropic-ratelimit-requests-reset": "soon",
+            "retry-after": "3",
+        }
     )
 
     assert exchange["response_headers"] == {
@@ -40,7 +42,7 @@ def test_the_providers_limits_are_replaced_by_ours(kong: Kong) -> None:
 
 def test_an_answer_of_kong_itself_has_our_headers_too(kong: Kong) -> None:
     exchange = answered(kong)
-    exchange.head(status=502, source="error", content_type="application/json")
+    exchange.head({"content-type": "application/json"}, status=502, source="error")
     exchange.pass_time(3600)
     exchange.body([b"bad gateway"])
 
@@ -54,7 +56,7 @@ def test_an_answer_of_kong_itself_has_our_headers_too(kong: Kong) -> None:
 def test_an_ungranted_answer_is_left_alone(kong: Kong) -> None:
     exchange = Exchange(kong)
     exchange.access()
-    exchange.head(status=401, source="exit", x_ratelimit_limit_minute="5")
+    exchange.head({"x-ratelimit-limit-minute": "5"}, status=401, source="exit")
 
     assert exchange.body([b"no"]) == b"no"
     assert exchange["response_headers"] == {"x-ratelimit-limit-minute": "5"}
@@ -65,7 +67,7 @@ def test_an_ungranted_answer_is_left_alone(kong: Kong) -> None:
 def test_the_meter_is_told_of_the_whole_exchange(kong: Kong) -> None:
     exchange = answered(kong)
     exchange.pass_time(0.25)
-    exchange.head(content_type="text/event-stream; charset=utf-8")
+    exchange.head({"content-type": "text/event-stream; charset=utf-8"})
     exchange.pass_time(0.25)
     exchange.body([b"data: 1\n\n", b"data: 2\r\n", b"\r\ndata: [DONE]\n\n"])
     exchange.pass_time(0.5)
@@ -93,7 +95,7 @@ def test_the_meter_is_told_of_the_whole_exchange(kong: Kong) -> None:
 
 def test_a_client_that_leaves_brings_no_end_and_loses_no_count(kong: Kong) -> None:
     exchange = answered(kong)
-    exchange.head(content_type="text/event-stream")
+    exchange.head({"content-type": "text/event-stream"})
     exchange.chunk(b"data: 1\n\nda")
 
     tapped = exchange.shared["llm_tap"]
@@ -116,7 +118,7 @@ def test_an_answer_without_a_byte_has_no_first_byte_time(kong: Kong) -> None:
 @example(chunks=[b"x", b"y" * (TAIL_BYTES - 1)])
 def test_any_cut_of_an_answer_leaves_the_same_head_and_tail(kong: Kong, chunks: list[bytes]) -> None:
     exchange = answered(kong)
-    exchange.head(content_type="application/octet-stream")
+    exchange.head({"content-type": "application/octet-stream"})
 
     sent = exchange.body(chunks)
 
@@ -131,7 +133,7 @@ def test_any_cut_of_an_answer_leaves_the_same_head_and_tail(kong: Kong, chunks: 
 
 def test_a_long_answer_in_small_pieces_keeps_only_its_ends(kong: Kong) -> None:
     exchange = answered(kong)
-    exchange.head(content_type="text/event-stream")
+    exchange.head({"content-type": "text/event-stream"})
     pieces = [b"data: %06d\n\n" % number for number in range(20_000)]
     for piece in pieces:
         exchange.chunk(piece)
@@ -147,7 +149,7 @@ def test_a_long_answer_in_small_pieces_keeps_only_its_ends(kong: Kong) -> None:
 
 def test_nothing_passes_once_the_deadline_is_over(kong: Kong) -> None:
     exchange = answered(kong, deadline_ms=1000)
-    exchange.head(content_type="text/event-stream")
+    exchange.head({"content-type": "text/event-stream"})
     assert exchange.chunk(b"data: 1\n\n") == b"data: 1\n\n"
     exchange.pass_time(1)
 
@@ -163,7 +165,7 @@ def test_nothing_passes_once_the_deadline_is_over(kong: Kong) -> None:
 
 def test_an_answer_that_ended_in_time_may_be_closed_after_the_deadline(kong: Kong) -> None:
     exchange = answered(kong, deadline_ms=1000)
-    exchange.head(content_type="application/json")
+    exchange.head({"content-type": "application/json"})
     exchange.chunk(b"{}")
     exchange.pass_time(2)
 

@@ -1,0 +1,1 @@
+"""The process that runs one of Bursar's Kong plugins: kong-pdk's plugin server, hardened."""
