@@ -21,8 +21,8 @@ _PLUGIN_DIRECTORY: Final = Path(__file__).parent.parent
 _LOG_LEVELS: Final = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
-def run() -> int:
-    """Do what `sys.argv` asks for; returns the exit status."""
+def run(parent_process_id: int) -> int:
+    """Do what `sys.argv` asks for, for the process that started this one; returns the exit status."""
     options = _parser().parse_args()
     logging.basicConfig(
         level=_LOG_LEVELS[min(options.verbose, len(_LOG_LEVELS) - 1)],
@@ -36,7 +36,7 @@ def run() -> int:
         json.dump([server.get_plugin_info(server.plugin_name)], sys.stdout)
         return 0
     name = options.socket_name or f"{server.plugin_name}.socket"
-    serve_until_stopped(server, options.prefix / name, options.socket_mode)
+    serve_until_stopped(server, options.prefix / name, options.socket_mode, parent_process_id)
     return 0
 
 

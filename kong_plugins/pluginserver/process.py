@@ -17,14 +17,17 @@ from kong_plugins.pluginserver.server import HardenedPluginServer
 
 _logger = logging.getLogger(__name__)
 
-_LOOK_EVERY_S: Final = 0.5
-_FINISH_WITHIN_S: Final = 2.0
+_LOOK_EVERY_S: Final = 0.25
+_FINISH_WITHIN_S: Final = 0.5
 # A loop that has not come round for so long never will; a new process answers sooner.
 _HUNG_AFTER_S: Final = 15.0
 
 
-def serve_until_stopped(server: HardenedPluginServer, path: Path, mode: int) -> None:
-    """Serve at the socket until SIGTERM, SIGINT or the end of the parent; running handlers may then finish."""
+def serve_until_stopped(server: HardenedPluginServer, path: Path, mode: int, parent_process_id: int) -> None:
+    """Serve at the socket until SIGTERM, SIGINT or the end of the parent; running handlers may then finish.
+
+    A sidecar, whose parent is init (1) or outside its container (0), ends only when told to.
+    """
     stop = Flag()
     gevent.signal_handler(signal.SIGTERM, stop.set)
     gevent.signal_handler(signal.SIGINT, stop.set)
@@ -32,10 +35,9 @@ def serve_until_stopped(server: HardenedPluginServer, path: Path, mode: int) -> 
     listener.start()
     _logger.info("%s listens at %s", server.plugin_name, path)
 
-    parent = _watched_parent()
     while not stop.wait(_LOOK_EVERY_S):
         faulthandler.dump_traceback_later(_HUNG_AFTER_S, exit=True)
-        if parent is not None and os.getppid() != parent:
+        if parent_process_id > 1 and os.getppid() != parent_process_id:
             _logger.warning("Kong is gone, so its plugin server ends")
             break
 
@@ -43,9 +45,3 @@ def serve_until_stopped(server: HardenedPluginServer, path: Path, mode: int) -> 
     listener.stop()
     server.handlers.join(timeout=_FINISH_WITHIN_S)
     server.handlers.kill(timeout=_FINISH_WITHIN_S)
-
-
-def _watched_parent() -> int | None:
-    """The process whose end is ours too; a sidecar, started by init or by a container, has none."""
-    parent = os.getppid()
-    return parent if parent > 1 else None
