@@ -35,11 +35,15 @@ def period_at(kind: PeriodKind, at_ms: int, zone: ZoneInfo, *, fiscal_month_star
         return Period(name="total", start_ms=0, end_ms=END_OF_TIME_MS)
     today = datetime.fromtimestamp(at_ms / 1000, zone).date()
     start, end = _BOUNDS[kind](today, fiscal_month_start)
-    return Period(name=f"{kind}-{start.isoformat()}", start_ms=_midnight_ms(start, zone), end_ms=_midnight_ms(end, zone))
+    return Period(
+        name=f"{kind}-{start.isoformat()}", start_ms=_midnight_ms(start, zone), end_ms=_midnight_ms(end, zone)
+    )
 
 
 def next_period(kind: PeriodKind, period: Period, zone: ZoneInfo, *, fiscal_month_start: int = 1) -> Period:
-    """The period that begins where `period` ends."""
+    """The period that begins where `period` ends; the total is followed by itself."""
+    if kind == "total":
+        return period
     return period_at(kind, period.end_ms, zone, fiscal_month_start=fiscal_month_start)
 
 
