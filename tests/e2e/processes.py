@@ -9,11 +9,18 @@ from pathlib import Path
 
 def process_ids(*words: str) -> list[int]:
     """The processes whose command line holds every one of these words."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and _command_line_holds(entry, words):
-            found.append(int(entry.name))
-    return [process_id for process_id in found if process_id != os.getpid()]
+    entries = (entry for entry in Path("/proc").iterdir() if entry.name.isdecimal() and entry.name != str(os.getpid()))
+    return [int(entry.name) for entry in entries if _command_line_holds(entry, words)]
+
+
+def descendants_of(process_id: int) -> list[int]:
+    """The children of a process, and theirs."""
+    try:
+        tasks = list(Path(f"/proc/{process_id}/task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+    return [each for child in children for each in (child, *descendants_of(child))]
 
 
 def kill_at_once(process_id: int) -> None:

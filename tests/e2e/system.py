@@ -139,7 +139,15 @@ class System:
         self.create("deployments", model=slug, provider=slug, provider_model=PROVIDER_MODEL, price=PRICE)
         self.create("teams", slug=slug, name=slug, tier="normal", models=[slug])
         key = self.create("keys", team=slug, name=f"{slug}-prod")
-        budget = self.create("budgets", name=slug, scope="team", subject=slug, unit="nusd", period="month", amount=cap_nusd)
+        budget = self.create(
+            "budgets", name=slug, scope="team", subject=slug, unit="nusd", period="month", amount=cap_nusd
+        )
         return Team(
-            system=self, slug=slug, model=slug, account=account, key_id=key["id"], key=key["key"], budget_id=budget["id"]
+            system=self,
+            slug=slug,
+            model=slug,
+            account=account,
+            key_id=key["id"],
+            key=key["key"],
+            budget_id=budget["id"],
         )

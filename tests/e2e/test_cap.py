@@ -30,7 +30,9 @@ def test_128_requests_at_once_never_exceed_a_cap_of_eight_calls(system: System) 
     assert sum(call["amount_nusd"] for call in crowd_calls) <= cap_nusd
     assert statuses.count(200) == len(crowd_calls)
     assert statuses.count(429) == REQUESTS - len(crowd_calls)
-    eventually(lambda: len(team.spent_in_ledger()) == 1 + len(crowd_calls), within_s=10, what="every call in the ledger")
+    eventually(
+        lambda: len(team.spent_in_ledger()) == 1 + len(crowd_calls), within_s=10, what="every call in the ledger"
+    )
     assert sum(row["amount_nusd"] for row in team.spent_in_ledger()) == sum(c["amount_nusd"] for c in team.books())
 
     team.set_cap_nusd(true_cost_nusd + cap_nusd + 2 * true_cost_nusd)

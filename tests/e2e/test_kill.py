@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
+from bench.results import publish
+from tests.e2e.conftest import RunningSystem
 from tests.e2e.processes import kill_at_once
 from tests.e2e.system import Team, eventually
-from tests.e2e.conftest import RunningSystem
 
 WORKERS = 8
 PLUGIN_SERVERS = ("llm-key-auth", "llm-rate-limit", "llm-token-meter")
@@ -69,7 +70,7 @@ def chain_of(rows: list[dict[str, Any]], request_id: str) -> list[dict[str, Any]
 
 @pytest.mark.timeout(180)
 def test_killing_each_process_under_load_loses_nothing_and_lets_nothing_through(
-    short_lease_system: RunningSystem, report: Callable[[str, list[dict[str, Any]]], None]
+    short_lease_system: RunningSystem,
 ) -> None:
     team = short_lease_system.system.new_team("killed", cap_nusd=100_000_000_000)
     team.behave(first_token_ms=50, token_ms=5, output_tokens=20)
@@ -87,7 +88,7 @@ def test_killing_each_process_under_load_loses_nothing_and_lets_nothing_through(
                 kill_at_once(process_id)
             rows.append({"killed": name, "processes": len(process_ids), "served_again_s": seconds_until_served(team)})
 
-    report("test-kill", rows)
+    publish("test-kill", rows)
     assert load.outcomes["200"] > 0
     eventually(lambda: team.budget()["state"]["held"] == 0, within_s=30, what="every hold is gone")
     books = {call["client_request_id"]: call for call in team.books()}

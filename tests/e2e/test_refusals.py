@@ -23,7 +23,9 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "sk-not-ours", "bsr_AAAAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_AAAAAA"], ids=["none", "foreign", "forged"]
+    "key",
+    ["", "sk-not-ours", "bsr_AAAAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_AAAAAA"],
+    ids=["none", "foreign", "forged"],
 )
 def test_a_wrong_key_is_401(team: Team, key: str) -> None:
     answer = team.post(team.request(), authorization=f"Bearer {key}")
@@ -110,7 +112,9 @@ def test_another_path_is_not_served(system: System, team: Team) -> None:
 
 def test_a_rate_limit_is_429_with_the_time_at_which_it_fits(system: System) -> None:
     team = system.new_team("limited")
-    system.create("limits", name=team.slug, scope="team", subject=team.slug, unit="requests", amount=2, window_seconds=60)
+    system.create(
+        "limits", name=team.slug, scope="team", subject=team.slug, unit="requests", amount=2, window_seconds=60
+    )
     answers = [team.post(team.request(max_tokens=5)) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -122,7 +126,9 @@ def test_a_rate_limit_is_429_with_the_time_at_which_it_fits(system: System) -> N
 
 def test_a_token_limit_counts_the_tokens_that_a_call_may_use(system: System) -> None:
     team = system.new_team("tokens")
-    system.create("limits", name=team.slug, scope="team", subject=team.slug, unit="tokens", amount=500, window_seconds=60)
+    system.create(
+        "limits", name=team.slug, scope="team", subject=team.slug, unit="tokens", amount=500, window_seconds=60
+    )
 
     assert team.post(team.request(max_tokens=400)).status_code == 200
     assert team.post(team.request(max_tokens=400)).status_code == 429

@@ -1,0 +1,1 @@
+"""Measurements: each prints one table and leaves the same rows in `.run/results/`."""
