@@ -151,3 +151,15 @@ class System:
             key=key["key"],
             budget_id=budget["id"],
         )
+
+    def new_limit(self, team: Team, unit: str, amount: int, *, window_seconds: int = 60) -> dict[str, Any]:
+        """Limit a team to `amount` units in any window."""
+        return self.create(
+            "limits",
+            name=team.slug,
+            scope="team",
+            subject=team.slug,
+            unit=unit,
+            amount=amount,
+            window_seconds=window_seconds,
+        )

@@ -36,9 +36,7 @@ def test_a_raised_cap_admits_and_a_lowered_cap_refuses_on_the_next_request(syste
 
 def test_a_changed_limit_counts_on_the_next_request(system: System) -> None:
     team = system.new_team("relimited")
-    limit = system.create(
-        "limits", name=team.slug, scope="team", subject=team.slug, unit="requests", amount=1, window_seconds=3600
-    )
+    limit = system.new_limit(team, "requests", 1, window_seconds=3600)
     assert team.post(team.request(max_tokens=5)).status_code == 200
     assert team.post(team.request(max_tokens=5)).status_code == 429
 

@@ -112,9 +112,7 @@ def test_another_path_is_not_served(system: System, team: Team) -> None:
 
 def test_a_rate_limit_is_429_with_the_time_at_which_it_fits(system: System) -> None:
     team = system.new_team("limited")
-    system.create(
-        "limits", name=team.slug, scope="team", subject=team.slug, unit="requests", amount=2, window_seconds=60
-    )
+    system.new_limit(team, "requests", 2)
     answers = [team.post(team.request(max_tokens=5)) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -126,9 +124,7 @@ def test_a_rate_limit_is_429_with_the_time_at_which_it_fits(system: System) -> N
 
 def test_a_token_limit_counts_the_tokens_that_a_call_may_use(system: System) -> None:
     team = system.new_team("tokens")
-    system.create(
-        "limits", name=team.slug, scope="team", subject=team.slug, unit="tokens", amount=500, window_seconds=60
-    )
+    system.new_limit(team, "tokens", 500)
 
     assert team.post(team.request(max_tokens=400)).status_code == 200
     assert team.post(team.request(max_tokens=400)).status_code == 429
