@@ -1,10 +1,20 @@
-"""What a client asks of a model, whatever the wire format."""
+"""Who asks, and what is asked of a model, whatever the wire format."""
 
 from __future__ import annotations
 
 import msgspec
 
+from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.tokens import Prompt
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """A principal with what later steps need to know of its request's headers."""
+
+    principal: Principal
+    content_length: int | None = None
+    content_encoding: str = ""
+    trace_id: str | None = None
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):

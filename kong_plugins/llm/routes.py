@@ -16,6 +16,10 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     deployment: Deployment
 
 
+class PolicyBehind(PolicyUnavailable):
+    """The policy at hand is older than what it is asked about; a newer one may know."""
+
+
 class RoutingTable:
     """The lookups that each request needs of one policy document."""
 
@@ -31,7 +35,7 @@ class RoutingTable:
         Raises:
             ModelNotFound: there is no such model, or none in this wire format.
             ModelNotAllowed: the key or its team may not use it.
-            PolicyUnavailable: the policy does not know the key's team.
+            PolicyBehind: the policy does not know the key's team.
         """
         model = self._models.get(request_model)
         if model is None:
@@ -46,7 +50,7 @@ class RoutingTable:
     def _check_allowed(self, principal: Principal, model_name: str) -> None:
         team = self._teams.get(principal.team)
         if team is None:
-            raise PolicyUnavailable("The policy of this key's team is not in force yet.", retry_after_ms=1000)
+            raise PolicyBehind("The policy of this key's team is not in force yet.", retry_after_ms=1000)
         for allowed in (team.models, principal.models):
             if allowed is not None and model_name not in allowed:
                 raise ModelNotAllowed(f"This key may not use the model {model_name!r}.", param="model")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from kong_plugins.llm.usage import Usage
+
+# What may be on its way, or be held back as half a character, when a stream breaks off.
+SLACK_TOKENS: Final = 16
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

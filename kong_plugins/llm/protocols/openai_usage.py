@@ -12,13 +12,10 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from kong_plugins.llm.body import first_members
-from kong_plugins.llm.protocols.answers import Answer, Reading
+from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer, Reading
 from kong_plugins.llm.protocols.sse import Event, whole_events
 from kong_plugins.llm.tokens import strings_in, utf8_bytes
 from kong_plugins.llm.usage import Usage
-
-# What may be on its way, or be held back as half a character, when a stream breaks off.
-SLACK_TOKENS: Final = 16
 
 _DONE: Final = b"[DONE]"
 _USAGE_MEMBER: Final = re.compile(rb'"usage"\s*:\s*\{')

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kong_plugins.llm.protocols import wire_format
-from kong_plugins.llm.protocols.answers import Answer, Reading
-from kong_plugins.llm.protocols.openai_usage import SLACK_TOKENS
+from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer, Reading
 from kong_plugins.llm.usage import Usage
 
 HEAD_BYTES = 4096

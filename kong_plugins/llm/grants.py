@@ -1,0 +1,183 @@
+"""A grant: the only thing with which a request reaches a provider, and what the meter needs to settle it.
+
+The guard (Lua) reads `Grant.table()` and nothing else; the meter gets its part back as the JSON that was given out.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import lru_cache
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from kong_plugins.llm.body import Splice
+from kong_plugins.llm.limits import LimitState
+from kong_plugins.llm.prices import Price, affordable_output_tokens, worst_cost_nusd
+from kong_plugins.llm.release import Deployment, Tier
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+class CallFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The fields of a call's UsageEvent that are known when it is admitted."""
+
+    request_id: str
+    organization: str
+    team: str
+    key: str
+    protocol: str
+    request_model: str
+    release: int
+    user: str | None = None
+    tags: tuple[str, ...] = ()
+    tier: Tier | None = None
+    provider: str | None = None
+    deployment: str | None = None
+    region: str | None = None
+    price_version: str | None = None
+    candidates: tuple[str, ...] = ()
+    requested_max_tokens: int | None = None
+    input_bound_tokens: int | None = None
+    trace_id: str | None = None
+
+
+def event_fields(facts: CallFacts, **more: object) -> bytes:
+    """A JSON object with the fields of the call's event; the store adds ids, instants and amounts."""
+    return msgspec.json.encode(msgspec.to_builtins(facts) | more)
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What one candidate may use for one request: its input at most, and its output for each of `choices` answers."""
+
+    input_bound_tokens: int
+    max_tokens: int
+    choices: int
+    price: Price | None
+
+    @property
+    def tokens(self) -> int:
+        return self.input_bound_tokens + self.max_tokens * self.choices
+
+    @property
+    def cost_nusd(self) -> int | None:
+        """The most that the call can cost; None where no price is known."""
+        return None if self.price is None else self.worst_cost_nusd(self.max_tokens * self.choices)
+
+    def worst_cost_nusd(self, output_tokens: int) -> int:
+        """The most that the call can cost with so much output; 0 where no price is known."""
+        if self.price is None:
+            return 0
+        return worst_cost_nusd(self.price, input_tokens=self.input_bound_tokens, output_tokens=output_tokens)
+
+    def within(self, amount_nusd: int) -> Terms:
+        """These terms with as much output as the amount pays for."""
+        if self.price is None:
+            return self
+        affordable = affordable_output_tokens(self.price, amount_nusd=amount_nusd, input_tokens=self.input_bound_tokens)
+        if affordable is None or affordable >= self.max_tokens * self.choices:
+            return self
+        return msgspec.structs.replace(self, max_tokens=affordable // self.choices)
+
+
+class Meter(msgspec.Struct, frozen=True, kw_only=True):
+    """All that settling a call needs; opaque to Kong, through which it travels as JSON."""
+
+    facts: CallFacts
+    terms: Terms
+    hold_nusd: int
+    provider_model: str
+    stream: bool
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a deployment's base URL leads; `path` is the prefix of its calls' paths."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """Leave for one request to go to one deployment, with the provider's credential."""
+
+    upstream: Upstream
+    path: str
+    credential: str
+    body: bytes
+    splices: tuple[Splice, ...]
+    strip_usage_chunk: bool
+    deadline_ms: int
+    response_headers: dict[str, str]
+    meter: Meter
+
+    def table(self) -> dict[str, object]:
+        """The grant as the guard reads it; body offsets count from 0, `deadline_ms` from now."""
+        request_id = self.meter.facts.request_id
+        return {
+            "id": request_id,
+            "scheme": self.upstream.scheme,
+            "host": self.upstream.host,
+            "port": self.upstream.port,
+            "path": self.path,
+            "query": "",
+            "set_headers": {
+                "authorization": f"Bearer {self.credential}",
+                "accept-encoding": "identity",
+                "x-client-request-id": request_id,
+            },
+            "body_length": len(self.body),
+            "body_crc32": zlib.crc32(self.body),
+            "splices": [list(splice) for splice in self.splices],
+            "strip_usage_chunk": self.strip_usage_chunk,
+            "deadline_ms": self.deadline_ms,
+            "response_headers": self.response_headers,
+            "meter": msgspec.json.encode(self.meter).decode(),
+        }
+
+
+@lru_cache(maxsize=1024)
+def upstream_of(base_url: str) -> Upstream:
+    """Take a deployment's base URL apart.
+
+    Raises:
+        ValueError: it has another scheme than http and https, or no host.
+    """
+    url = urlsplit(base_url)
+    if url.scheme not in _DEFAULT_PORTS or not url.hostname:
+        raise ValueError(f"not the base URL of a provider: {base_url!r}")
+    return Upstream(scheme=url.scheme, host=url.hostname, port=url.port or _DEFAULT_PORTS[url.scheme], path=url.path)
+
+
+def response_headers(
+    facts: CallFacts, deployment: Deployment, terms: Terms, limits: tuple[LimitState, ...]
+) -> dict[str, str]:
+    """What the client is told beside the provider's answer. OpenAI's names for rate limits; where several limits
+    count the same unit, the one with the least left speaks."""
+    headers = {
+        "x-bursar-request-id": facts.request_id,
+        "x-bursar-model": f"{deployment.provider}/{deployment.provider_model}",
+        "x-bursar-max-tokens": str(terms.max_tokens),
+    }
+    for unit in ("requests", "tokens"):
+        of_unit = [state for state in limits if state.check.unit == unit and not state.check.shadow]
+        tightest = min(of_unit, key=lambda state: state.remaining, default=None)
+        if tightest is not None:
+            headers[f"x-ratelimit-limit-{unit}"] = str(tightest.check.amount)
+            headers[f"x-ratelimit-remaining-{unit}"] = str(tightest.remaining)
+            headers[f"x-ratelimit-reset-{unit}"] = duration_text(tightest.reset_ms)
+    return headers
+
+
+def duration_text(duration_ms: int) -> str:
+    """A duration as OpenAI writes it: `250ms`, `1.5s`, `6m0s`, `2h0m3s`."""
+    if duration_ms < 1000:
+        return f"{duration_ms}ms"
+    minutes, rest_ms = divmod(duration_ms, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{rest_ms / 1000:g}s"
+    if hours or minutes:
+        text = f"{minutes}m{text}"
+    return f"{hours}h{text}" if hours else text

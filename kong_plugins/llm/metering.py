@@ -1,0 +1,132 @@
+"""What did it cost: from what became of a granted call to the settlement of its hold."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from kong_plugins.llm.grants import Meter, event_fields
+from kong_plugins.llm.prices import cost_nusd
+from kong_plugins.llm.protocols import wire_format
+from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer, Reading
+from kong_plugins.llm.store import Store
+from kong_plugins.llm.tokens import family_of
+from kong_plugins.llm.usage import Quality, Usage
+
+_CLIENT_CLOSED_REQUEST: Final = 499  # nginx's status where the client left before the answer began
+
+
+class FinishedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """What the guard saw of a granted call.
+
+    `applied`: the grant was put on the request. `connected`: a provider was sent some of it. `source`: who answered,
+    the provider (service), nginx (error) or a plugin (exit).
+    """
+
+    meter: Meter
+    applied: bool
+    connected: bool
+    source: Literal["service", "error", "exit"]
+    status: int
+    answer: Answer
+    ended_at_deadline: bool = False
+    latency_ms: int | None = None
+    first_byte_ms: int | None = None
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call comes to. `usage` is None where the provider has billed nothing, and the hold is given back."""
+
+    outcome: str
+    usage: Usage | None = None
+    amount_nusd: int | None = 0
+    quality: Quality | None = None
+    response_model: str | None = None
+
+
+def settle(store: Store, call: FinishedCall) -> None:
+    """Post what the call has cost, or void its hold.
+
+    Raises:
+        StoreUnavailable: the store does not answer; the hold is posted in full when its lease ends.
+    """
+    settlement = settlement_of(call)
+    organization, request_id = call.meter.facts.organization, call.meter.facts.request_id
+    fields = settled_fields(call, settlement)
+    if settlement.usage is None:
+        store.void(organization, request_id, event_fields=fields)
+        return
+    store.post(
+        organization,
+        request_id,
+        amount_nusd=settlement.amount_nusd,
+        tokens=settlement.usage.total_tokens,
+        event_fields=fields,
+    )
+
+
+def settlement_of(call: FinishedCall) -> Settlement:
+    """What the call comes to: nothing only where the provider was never reached or itself refused."""
+    if not call.applied or not call.connected:
+        return Settlement(outcome="not_sent")
+    if call.source != "service":
+        return _priced(call.meter, Reading(), outcome="unanswered")
+    if call.status in (0, _CLIENT_CLOSED_REQUEST):
+        return _priced(call.meter, _abandoned_reading(call.meter), outcome="abandoned")
+    if not 200 <= call.status < 300:
+        return Settlement(outcome="provider_error")
+    reading = wire_format(call.meter.facts.protocol).read_answer(call.answer)
+    return _priced(call.meter, reading, outcome=_outcome(call))
+
+
+def settled_fields(call: FinishedCall, settlement: Settlement) -> bytes:
+    """The fields of the settled call's event, as JSON."""
+    return event_fields(
+        call.meter.facts,
+        outcome=settlement.outcome,
+        http_status=call.status,
+        response_model=settlement.response_model,
+        quality=settlement.quality,
+        granted_max_tokens=call.meter.terms.max_tokens,
+        latency_ms=call.latency_ms,
+        first_token_ms=call.first_byte_ms,
+        **msgspec.structs.asdict(settlement.usage or Usage()),
+    )
+
+
+def _priced(meter: Meter, reading: Reading, *, outcome: str) -> Settlement:
+    usage, quality, amount_nusd = _measured(meter, reading)
+    price = meter.terms.price
+    return Settlement(
+        outcome=outcome,
+        usage=usage,
+        amount_nusd=None if price is None else amount_nusd,
+        quality="unpriced" if price is None else quality,
+        response_model=reading.response_model,
+    )
+
+
+def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
+    """The usage, how well it is known, and its amount: the provider's count, or what was sent, or the whole hold."""
+    terms = meter.terms
+    if reading.usage is not None:
+        return reading.usage, "exact", cost_nusd(terms.price, reading.usage) if terms.price else 0
+    most_output_tokens = terms.max_tokens * terms.choices
+    if reading.sent_bound_tokens is None or family_of(meter.provider_model).hides_reasoning:
+        bound = Usage(input_tokens=terms.input_bound_tokens, output_tokens=most_output_tokens)
+        return bound, "upper_bound", meter.hold_nusd
+    output_tokens = min(reading.sent_bound_tokens, most_output_tokens)
+    bound = Usage(input_tokens=terms.input_bound_tokens, output_tokens=output_tokens)
+    return bound, "partial", min(meter.hold_nusd, terms.worst_cost_nusd(output_tokens))
+
+
+def _abandoned_reading(meter: Meter) -> Reading:
+    """The client left before the answer began: nothing of a stream was sent, but a plain answer may be complete."""
+    return Reading(sent_bound_tokens=SLACK_TOKENS if meter.stream else None)
+
+
+def _outcome(call: FinishedCall) -> str:
+    if call.answer.complete:
+        return "completed"
+    return "deadline" if call.ended_at_deadline else "interrupted"

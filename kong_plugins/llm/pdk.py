@@ -1,0 +1,100 @@
+"""Kong's plugin development kit as Bursar uses it: the only place that names its methods and what lies in ctx.shared.
+
+Written for kong-pdk without its Lua style: a call returns the bare value, headers are name → list of values, and a
+body is bytes. No argument is ever None, because Kong drops what follows a None; and nothing is called after `exit`,
+because Kong answers no more.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from kong_plugins.llm.authentication import Headers
+from kong_plugins.llm.errors import BursarError, PolicyUnavailable
+from kong_plugins.llm.grants import Grant, Meter
+from kong_plugins.llm.metering import FinishedCall
+from kong_plugins.llm.protocols import wire_format
+from kong_plugins.llm.protocols.answers import Answer
+from kong_plugins.llm.requests import Caller
+
+_MOST_HEADERS: Final = 1000  # Kong's own maximum; it reads 100 unless told otherwise
+_WHOLE_BODY: Final = 0
+
+
+def request_headers(kong: Any) -> Headers:
+    """The request's headers under lower-case names."""
+    headers: Headers = kong.request.get_headers(_MOST_HEADERS)
+    return headers
+
+
+def request_body(kong: Any) -> bytes:
+    """The request's body; empty where there is none. Kong reads it from its temporary file where it is large."""
+    return _bytes(kong.request.get_raw_body(_WHOLE_BODY) or b"")
+
+
+def set_caller(kong: Any, caller: Caller) -> None:
+    """Pass the caller on to the next plugin, and tell Kong, whose logging plugins then name the team."""
+    principal = caller.principal
+    team = f"{principal.organization}/{principal.team}"
+    kong.ctx.shared.set("llm_principal", msgspec.json.encode(caller).decode())
+    kong.client.authenticate({"id": team, "username": principal.team, "custom_id": team}, {"id": principal.key})
+
+
+def caller(kong: Any) -> Caller:
+    """The caller that `llm-key-auth` has resolved.
+
+    Raises:
+        PolicyUnavailable: there is none: that plugin is not on the route, or Kong went on without it.
+    """
+    data = kong.ctx.shared.get("llm_principal")
+    if data is None:
+        raise PolicyUnavailable("The caller could not be determined. Try again.", retry_after_ms=1000)
+    return msgspec.json.decode(data, type=Caller)
+
+
+def set_grant(kong: Any, grant: Grant) -> None:
+    """Let the request pass the guard."""
+    kong.ctx.shared.set("llm_grant", grant.table())
+
+
+def refuse(kong: Any, error: BursarError, protocol: str) -> None:
+    """Answer instead of the provider, in the client's own dialect. Nothing may be asked of Kong after this."""
+    headers = {"content-type": "application/json", **error.headers()}
+    kong.response.exit(error.http_status, wire_format(protocol).error_body(error), headers)
+
+
+def finished_call(kong: Any) -> FinishedCall | None:
+    """What the guard saw of a granted call; None where the request had no grant."""
+    call = kong.ctx.shared.get("llm_call")
+    if call is None:
+        return None
+    return FinishedCall(
+        meter=msgspec.json.decode(call["meter"], type=Meter),
+        applied=call["applied"],
+        connected=call["connected"],
+        source=call["source"],
+        status=int(call["status"]),
+        answer=Answer(
+            content_type=call["content_type"],
+            content_encoding=call["content_encoding"],
+            head=_bytes(call["head"]),
+            tail=_bytes(call["tail"]),
+            size_bytes=int(call["bytes"]),
+            event_count=int(call["events"]),
+            complete=call["complete"],
+        ),
+        ended_at_deadline=call["ended_at_deadline"],
+        latency_ms=_milliseconds(call.get("latency_ms")),
+        first_byte_ms=_milliseconds(call.get("first_byte_ms")),
+    )
+
+
+def _bytes(text: str | bytes) -> bytes:
+    """A Lua string, which the plugin server reads as text in which bytes outside UTF-8 are surrogates."""
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+
+
+def _milliseconds(number: float | None) -> int | None:
+    return None if number is None else int(number)
