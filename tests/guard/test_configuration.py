@@ -1,0 +1,49 @@
+"""What the repository tells Kong: the guard's schema, and the route that it stands on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.guard.gateway import Exchange, Kong, runtime, to_python
+
+KONG_YML = Path(__file__).parents[2] / "kong.yml"
+
+
+def guard_schema() -> dict[str, Any]:
+    lua = runtime()
+    lua.execute("package.preload['kong.db.schema.typedefs'] = function() return { no_consumer = { eq = false } } end")
+    schema: dict[str, Any] = to_python(lua.eval("require('kong.plugins.llm-guard.schema')"))
+    return schema
+
+
+def test_the_guard_can_refuse_in_every_dialect_that_its_schema_allows() -> None:
+    (config,) = (field["config"] for field in guard_schema()["fields"] if "config" in field)
+    (protocol,) = (field["protocol"] for field in config["fields"])
+
+    for dialect in protocol["one_of"]:
+        exchange = Exchange(Kong(dialect))
+        exchange.access()
+        assert "policy_unavailable" in json.dumps(json.loads(exchange["refusal"]["body"]))
+
+
+def test_the_guard_cannot_be_bound_to_a_consumer() -> None:
+    assert {"consumer": {"eq": False}} in guard_schema()["fields"]
+
+
+def test_kong_yml_leads_nowhere_without_a_grant() -> None:
+    (service,) = yaml.safe_load(KONG_YML.read_text())["services"]
+    (route,) = service["routes"]
+
+    assert service["url"].endswith("//bursar.invalid")
+    assert service["retries"] == 0
+    assert route["response_buffering"] is False
+    assert [plugin["name"] for plugin in route["plugins"]] == [
+        "llm-key-auth",
+        "llm-rate-limit",
+        "llm-guard",
+        "llm-token-meter",
+    ]
