@@ -18,6 +18,7 @@ from control_plane.environment import (
     only_loopback,
     seconds_from,
 )
+from control_plane.navigation import NAVIGATION
 from kong_plugins.llm.settings import secret_from
 
 _HERE = Path(__file__).parent
@@ -139,4 +140,15 @@ _SCHEDULE_SECONDS = {
 CELERY_BEAT_SCHEDULE = {
     task: {"task": task, "schedule": float(seconds), "options": {"expires": float(seconds)}}
     for task, seconds in _SCHEDULE_SECONDS.items()
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Bursar",
+    "SITE_HEADER": "Bursar",
+    "SITE_SUBHEADER": "LLM budgets, limits and spend",
+    "SITE_SYMBOL": "account_balance_wallet",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "control_plane.dashboard.overview",
+    "SIDEBAR": {"navigation": NAVIGATION},
 }

@@ -10,8 +10,9 @@ from django.core.exceptions import ValidationError as ModelValidationError
 from django.db.models import Model, QuerySet
 from rest_framework import serializers
 
+from control_plane.amounts import usd_text
 from control_plane.api.models import ApiToken
-from kong_plugins.llm.money import nusd_from_usd, usd_from_nusd
+from kong_plugins.llm.money import nusd_from_usd
 
 if TYPE_CHECKING:
     from control_plane.teams.models import Organization, User
@@ -99,4 +100,4 @@ class UsdField(serializers.DecimalField):
         return nusd_from_usd(super().to_internal_value(data))
 
     def to_representation(self, value: Any) -> str:
-        return format(usd_from_nusd(value), "f")
+        return usd_text(value)

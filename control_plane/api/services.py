@@ -45,9 +45,10 @@ def agree_on_token(*, user_id: int, organization_id: int, name: str, token: str 
     return None
 
 
-def revoke_token(record: ApiToken) -> None:
+def revoke_token(token_id: int) -> ApiToken:
     """End a token's use at once; revoking twice changes nothing."""
-    ApiToken.objects.filter(pk=record.pk, revoked_at=None).update(revoked_at=timezone.now())
+    ApiToken.objects.filter(pk=token_id, revoked_at=None).update(revoked_at=timezone.now())
+    return ApiToken.objects.get(pk=token_id)
 
 
 def _require_length(token: str) -> None:

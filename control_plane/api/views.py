@@ -23,7 +23,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 class Pages(CursorPagination):
-    """Pages by cursor, in the order of creation: `{"next", "previous", "results"}`."""
+    """Pages by cursor, in the order of the primary key: `{"next", "previous", "results"}`."""
 
     ordering = "pk"
     page_size = 100

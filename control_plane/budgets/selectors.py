@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from django.core.exceptions import ValidationError
+
 from control_plane.budgets.models import Budget, BudgetPeriod
 from control_plane.keys.selectors import active_key_ids
 from control_plane.live import live_state
 from control_plane.teams.selectors import team_slugs
+from kong_plugins.llm.release import ScopeKind
 from kong_plugins.llm.windows import Period, next_period, period_at
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 _DAYS_AHEAD: Final = {"day": 45}
 _OTHER_DAYS_AHEAD: Final = 100
 _DAY_MS: Final = 86_400_000
+# The scopes whose subjects are rows, so that they can be listed.
+_SUBJECTS: Final = {"team": team_slugs, "key": active_key_ids}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +48,31 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def checked_subject(
+    organization: Organization, scope: ScopeKind, subject: str | None, *, has_periods: bool = False
+) -> str | None:
+    """The subject as it is stored: an organization's is its own slug; a team or a key must exist.
+
+    Raises:
+        ValidationError: for `subject`.
+    """
+    if scope == "organization":
+        if subject not in (None, organization.slug):
+            raise ValidationError({"subject": "For the scope organization the subject is its own slug, or none."})
+        return organization.slug
+    if subject is None:
+        if scope == "user" and has_periods:
+            raise ValidationError({"subject": "Name the user: a budget needs its cap before the first call."})
+    elif scope in _SUBJECTS and subject not in _SUBJECTS[scope](organization.pk):
+        raise ValidationError({"subject": f"No such {scope}: {subject}."})
+    return subject
+
+
 def subjects_of(budget: Budget) -> list[str]:
     """The subjects that have a counter of their own in this budget."""
     if budget.subject is not None:
         return [budget.subject]
-    listed = {"team": team_slugs, "key": active_key_ids}[budget.scope]
-    return listed(budget.organization_id)
+    return _SUBJECTS[budget.scope](budget.organization_id)
 
 
 def horizon_ms(budget: Budget, at_ms: int) -> int:

@@ -42,6 +42,8 @@ class BudgetSerializer(StrictSerializer[Budget]):
     )
     created_at = serializers.DateTimeField(read_only=True)
 
+    _redis_is_away = False
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "amount_usd" in attrs:
             self._take_usd(attrs)
@@ -72,9 +74,13 @@ class BudgetSerializer(StrictSerializer[Budget]):
             raise serializers.ValidationError({"amount_usd": f"At most {MAX_CAP_NUSD} nano-USD."})
 
     def _states(self, budget: Budget) -> list[dict[str, Any]]:
+        """The running periods; one unanswered call to Redis is enough for a whole list."""
+        if self._redis_is_away:
+            return []
         try:
             return [asdict(usage) for usage in current_usage(budget)]
         except StoreUnavailable:
+            self._redis_is_away = True
             return []
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Max
 
 from control_plane.budgets.models import Budget, BudgetPeriod, Limit
-from control_plane.budgets.selectors import horizon_ms, now_ms, periods_ahead, subjects_of
-from control_plane.keys.selectors import active_key_ids
-from control_plane.live import announce_change, live_state
+from control_plane.budgets.selectors import checked_subject, horizon_ms, now_ms, periods_ahead, subjects_of
+from control_plane.live import announce_change, leap_ahead, live_state
 from control_plane.rows import change_row, create_row
-from control_plane.teams.selectors import team_slugs
 from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind
 from kong_plugins.llm.windows import PeriodKind
 
@@ -63,11 +60,7 @@ def create_budget(
     Raises:
         ValidationError: by field.
     """
-    subject = _checked_subject(organization, scope, subject)
-    if scope == "user" and subject is None:
-        raise ValidationError(
-            {"subject": "Name the user: each user's budget would need a cap before their first call."}
-        )
+    subject = checked_subject(organization, scope, subject, has_periods=True)
     budget = create_row(Budget(organization=organization, scope=scope, subject=subject, model=model, **fields))
     announce_change(organization.pk, actor=actor)
     return budget
@@ -105,7 +98,7 @@ def create_limit(
     Raises:
         ValidationError: by field.
     """
-    subject = _checked_subject(organization, scope, subject)
+    subject = checked_subject(organization, scope, subject)
     limit = create_row(Limit(organization=organization, scope=scope, subject=subject, model=model, **fields))
     announce_change(organization.pk, actor=actor)
     return limit
@@ -149,29 +142,33 @@ def create_periods(organization: Organization) -> int:
     return len(BudgetPeriod.objects.bulk_create(missing, ignore_conflicts=True))
 
 
-def publish_caps(organization_id: int) -> int:
-    """Bring every cap that is behind to the gateways; return how many were.
+def publish_caps(organization_id: int) -> bool:
+    """Bring every cap that is behind to the gateways; return whether all are live now.
 
     Raises:
         StoreUnavailable: what was not reached stays behind.
     """
-    rows = list(
-        BudgetPeriod.objects.select_related("budget__organization").filter(
-            budget__organization_id=organization_id, ends_at_ms__gt=now_ms(), published_version__lt=F("version")
-        )
+    rows = BudgetPeriod.objects.select_related("budget__organization").filter(
+        budget__organization_id=organization_id, ends_at_ms__gt=now_ms(), published_version__lt=F("version")
     )
-    for row in rows:
-        live_state().set_cap(
-            row.budget.organization.slug,
-            row.budget.reference,
-            row.subject,
-            row.name,
-            cap=row.cap,
-            version=row.version,
-            thresholds_percent=tuple(row.budget.thresholds_percent),
-        )
+    refused = [row for row in rows if not _publish(row)]
+    return not refused
+
+
+def _publish(row: BudgetPeriod) -> bool:
+    budget = row.budget
+    if live_state().set_cap(
+        budget.organization.slug,
+        budget.reference,
+        row.subject,
+        row.name,
+        cap=row.cap,
+        version=row.version,
+        thresholds_percent=budget.thresholds_percent,
+    ):
         BudgetPeriod.objects.filter(pk=row.pk, published_version__lt=row.version).update(published_version=row.version)
-    return len(rows)
+        return True
+    return not leap_ahead(BudgetPeriod.objects.filter(pk=row.pk, version=row.version))
 
 
 def mark_caps_behind(organization_id: int) -> None:
@@ -185,15 +182,3 @@ def _coverage(organization: Organization) -> dict[tuple[int, str], int]:
     rows = BudgetPeriod.objects.filter(budget__organization=organization).order_by()
     ends = rows.values_list("budget_id", "subject").annotate(until_ms=Max("ends_at_ms"))
     return {(budget_id, subject): until_ms for budget_id, subject, until_ms in ends}
-
-
-def _checked_subject(organization: Organization, scope: ScopeKind, subject: str | None) -> str | None:
-    """The subject as it is stored: an organization's is its own slug; a team or a key must exist."""
-    if scope == "organization":
-        if subject not in (None, organization.slug):
-            raise ValidationError({"subject": "For the scope organization the subject is its own slug, or none."})
-        return organization.slug
-    known = {"team": team_slugs, "key": active_key_ids}.get(scope)
-    if subject is not None and known is not None and subject not in known(organization.pk):
-        raise ValidationError({"subject": f"No such {scope}: {subject}."})
-    return subject

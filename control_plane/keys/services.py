@@ -13,7 +13,7 @@ from django.utils import timezone
 from control_plane.catalog.selectors import validate_model_names
 from control_plane.keys.models import VirtualKey
 from control_plane.keys.selectors import key_record
-from control_plane.live import announce_change, live_state
+from control_plane.live import announce_change, leap_ahead, live_state
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.keys import issue_key, key_digest
 
@@ -35,10 +35,10 @@ def create_key(*, team: Team, created_by: User, **fields: Unpack[KeyChanges]) ->
     Raises:
         ValidationError: by field.
     """
-    validate_model_names(team.organization_id, fields.get("allowed_models"))
     key_id, full_key = issue_key()
     digest = key_digest(full_key, settings.KEY_PEPPER)
     key = create_row(VirtualKey(id=key_id, team=team, digest=digest, created_by=created_by, **fields))
+    validate_model_names(team.organization_id, key.allowed_models)
     announce_change(team.organization_id, actor=created_by.get_username())
     return key, full_key
 
@@ -72,8 +72,8 @@ def revoke_key(key_id: str, *, actor: str) -> VirtualKey:
     return key
 
 
-def publish_keys(organization_id: int) -> int:
-    """Bring every key that is behind to the gateways; return how many were.
+def publish_keys(organization_id: int) -> bool:
+    """Bring every key that is behind to the gateways; return whether all are live now.
 
     Raises:
         StoreUnavailable: what was not reached stays behind.
@@ -81,11 +81,15 @@ def publish_keys(organization_id: int) -> int:
     rows = VirtualKey.objects.select_related("team__organization").filter(
         team__organization_id=organization_id, published_version__lt=F("version")
     )
-    keys = list(rows)
-    for key in keys:
-        live_state().put_key(key_record(key))
+    refused = [key for key in rows if not _publish(key)]
+    return not refused
+
+
+def _publish(key: VirtualKey) -> bool:
+    if live_state().put_key(key_record(key)):
         VirtualKey.objects.filter(pk=key.pk, published_version__lt=key.version).update(published_version=key.version)
-    return len(keys)
+        return True
+    return not leap_ahead(VirtualKey.objects.filter(pk=key.pk, version=key.version))
 
 
 def mark_keys_behind(organization_id: int) -> None:

@@ -42,29 +42,32 @@ def publish_changes(organization_id: int, *, actor: str) -> bool:
     organization = Organization.objects.get(pk=organization_id)
     create_periods(organization)
     create_release(organization_id, actor=actor)
+    rows = Organization.objects.filter(pk=organization_id)
     try:
-        publish_keys(organization_id)
-        publish_caps(organization_id)
-        _publish_policy(organization_id)
+        live = all([publish_keys(organization_id), publish_caps(organization_id), _publish_policy(organization_id)])
     except StoreUnavailable as error:
         logger.warning("changes of %s are not live yet: %s", organization.slug, error)
-        Organization.objects.filter(pk=organization_id, behind_since=None).update(behind_since=timezone.now())
-        return False
-    Organization.objects.filter(pk=organization_id, behind_since__isnull=False).update(behind_since=None)
-    return True
+        live = False
+    if live:
+        rows.filter(behind_since__isnull=False).update(behind_since=None)
+    else:
+        rows.filter(behind_since=None).update(behind_since=timezone.now())
+    return live
 
 
 @transaction.atomic
-def create_release(organization_id: int, *, actor: str) -> Release | None:
+def create_release(organization_id: int, *, actor: str, above: int = 0) -> Release | None:
     """Make the next release if the policy's content differs from the newest one's, else None.
 
-    The organization is locked, so that a higher number never has older content.
+    The organization is locked, so that a higher number never has older content. With `above` the release is made in
+    any case, with a number higher than that.
     """
     organization = Organization.objects.select_for_update(no_key=True).get(pk=organization_id)
     before = newest_release(organization_id)
-    document = build_document(organization, number=before.number + 1 if before else 1, created_by=actor)
+    number = max(before.number if before else 0, above) + 1
+    document = build_document(organization, number=number, created_by=actor)
     checksum = content_checksum(document)
-    if before is not None and before.checksum == checksum:
+    if before is not None and before.checksum == checksum and not above:
         return None
     return Release.objects.create(
         organization=organization,
@@ -132,9 +135,17 @@ def _mark_all_behind(organization_id: int) -> None:
         Release.objects.filter(pk=newest.pk).update(published_at=None)
 
 
-def _publish_policy(organization_id: int) -> None:
+def _publish_policy(organization_id: int) -> bool:
+    """Put the newest release in force, if it is not; return whether it is now."""
     newest = newest_release(organization_id)
     if newest is None or newest.live:
-        return
-    live_state().publish_policy(document_of(newest))
-    Release.objects.filter(pk=newest.pk).update(published_at=timezone.now())
+        return True
+    if live_state().publish_policy(document_of(newest)):
+        Release.objects.filter(pk=newest.pk).update(published_at=timezone.now())
+        return True
+    if newest_release(organization_id) != newest:
+        return True
+    in_force = live_state().get_policy(newest.organization.slug)
+    logger.error("Redis has a newer policy of %s than the database; publishing anew", newest.organization)
+    create_release(organization_id, actor=newest.created_by, above=in_force.number if in_force else newest.number)
+    return False

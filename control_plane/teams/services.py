@@ -70,10 +70,10 @@ def create_team(
     Raises:
         ValidationError: by field.
     """
-    validate_model_names(organization_id, allowed_models)
     team = create_row(
         Team(organization_id=organization_id, slug=slug, name=name, tier=tier, allowed_models=allowed_models)
     )
+    validate_model_names(organization_id, allowed_models)
     announce_change(organization_id, actor=actor)
     return team
 

@@ -1,0 +1,189 @@
+"""What all pages of the admin have in common: rows change through services only, and nothing is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from unfold.decorators import action
+
+Row = TypeVar("Row", bound=Model)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin, TabularInline
+
+    from control_plane.teams.models import User
+
+    class _Admin(ModelAdmin[Row]): ...
+
+    class _Form(forms.ModelForm[Row]): ...
+
+    class _Inline(TabularInline[Any, Any]): ...
+
+else:
+    from unfold.admin import ModelAdmin, TabularInline
+
+    class _Admin(ModelAdmin, Generic[Row]): ...
+
+    class _Form(forms.ModelForm, Generic[Row]): ...
+
+    class _Inline(TabularInline): ...
+
+
+class ServiceForm(_Form[Row]):
+    """A form whose `fixed` fields can be filled in once and never changed."""
+
+    fixed: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.fixed:
+            self.fields[name].disabled = not self.instance._state.adding
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The fields that the person has changed, with their new values."""
+        return {name: self.cleaned_data[name] for name in self.changed_data}
+
+
+class ServiceAdmin(_Admin[Row]):
+    """Pages of one kind of row; subclasses say which service creates and which changes it."""
+
+    actions: Any = ()
+    list_per_page = 50
+    show_full_result_count = False
+
+    def create(self, form: Any, user: User) -> Row:
+        raise NotImplementedError
+
+    def change(self, row: Row, form: Any, actor: str) -> Row:
+        raise NotImplementedError
+
+    def organization_of(self, row: Row) -> Any:
+        """The organization that a row belongs to."""
+        return row.organization  # type: ignore[attr-defined]
+
+    def save_model(self, request: HttpRequest, obj: Row, form: Any, change: bool) -> None:
+        user: Any = request.user
+        saved = self.change(obj, form, user.get_username()) if change else self.create(form, user)
+        # Django goes on with the object that it made of the form: let it be the one that was saved.
+        obj.__dict__.update(saved.__dict__)
+        self.tell_when_behind(request, saved)
+
+    def tell_when_behind(self, request: HttpRequest, row: Row) -> None:
+        """After the commit, and thus after publishing: say so if the change is not live."""
+        transaction.on_commit(partial(_warn_if_behind, request, self.organization_of(row)))
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except ValidationError as error:
+            messages.error(request, " ".join(error.messages))
+            return HttpResponseRedirect(request.get_full_path())
+
+    def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
+        return False
+
+
+class SecretForm(ServiceForm[Row]):
+    """A form whose service hands out a secret once."""
+
+    secret: str | None = None
+
+
+class SecretAdmin(ServiceAdmin[Row]):
+    """Pages of rows with a secret that is shown on the page after the row was made, and never again."""
+
+    # What to do with the secret.
+    secret_help: ClassVar[str] = ""
+
+    def save_model(self, request: HttpRequest, obj: Row, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        # On its way to `response_add`, in the memory of this request only.
+        obj.__dict__["secret"] = form.secret
+
+    def response_add(self, request: HttpRequest, obj: Row, post_url_continue: str | None = None) -> HttpResponse:
+        """The page that shows the secret; it is rendered here, so that the secret is stored nowhere on its way."""
+        context = self.admin_site.each_context(request) | {
+            "title": f"The new {self.opts.verbose_name} {obj}",
+            "row": obj,
+            "secret": obj.__dict__.pop("secret"),
+            "secret_help": self.secret_help,
+            "row_url": self.page_of(obj.pk),
+        }
+        return TemplateResponse(request, "admin/secret.html", context, headers={"Cache-Control": "no-store"})
+
+    def page_of(self, primary_key: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[primary_key])
+
+
+class ReadOnlyAdmin(ServiceAdmin[Row]):
+    """Pages that only show."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
+        return False
+
+
+class ReadOnlyInline(_Inline):
+    """Rows that only show, below another row."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def label_column(description: str, colours: dict[str, str]) -> Callable[[Function], Function]:
+    """A column of coloured labels: the value → success, info, warning or danger."""
+
+    def decorate(function: Function) -> Function:
+        function.short_description = description  # type: ignore[attr-defined]
+        function.label = colours  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def confirmed_action(*, title: str, description: str) -> Callable[[Function], Function]:
+    """A button on a row's page that asks first, then POSTs. Its method gets (request, form, object_id)."""
+
+    def decorate(function: Function) -> Function:
+        decorated: Function = action(
+            description=title,
+            permissions=["change"],
+            dialog={"title": title, "description": description, "form_class": None, "form_submit_text": title},
+        )(function)
+        return decorated
+
+    return decorate
+
+
+def leave_dialog(path: str) -> HttpResponse:
+    """Answer a confirmed dialog: htmx loads the page at `path`."""
+    return HttpResponse(headers={"HX-Redirect": path})
+
+
+def _warn_if_behind(request: HttpRequest, organization: Any) -> None:
+    organization.refresh_from_db(fields=["behind_since"])
+    if organization.behind_since:
+        messages.warning(
+            request, "Saved, but not live yet: Redis cannot be reached. It becomes live as soon as Redis is back."
+        )

@@ -1,0 +1,153 @@
+"""Budgets and limits in the admin, with how each budget stands right now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from control_plane.administration import ServiceAdmin
+from control_plane.amounts import amount_text
+from control_plane.budgets import services
+from control_plane.budgets.forms import BudgetForm, LimitForm
+from control_plane.budgets.models import Budget, Limit
+from control_plane.budgets.selectors import Usage, current_usage
+from control_plane.teams.models import User
+from kong_plugins.llm.store import StoreUnavailable
+
+
+class ScopedColumns:
+    """The columns that budgets and limits share."""
+
+    @admin.display(description="For", ordering="scope")
+    def scope_text(self, row: Budget | Limit) -> str:
+        subject = f"{row.scope} {row.subject}" if row.subject else f"each {row.scope}"
+        return f"{subject}, {row.model}" if row.model else subject
+
+
+@admin.register(Budget)
+class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
+    form = BudgetForm
+    list_display = ("name", "scope_text", "period", "cap", "spent", "held", "used", "hard", "active")
+    list_filter = ("scope", "unit", "period", "active")
+    search_fields = ("name", "subject")
+    readonly_fields = ("standing",)
+    fieldsets = (
+        (None, {"fields": ("organization", "name", "scope", "subject", "model")}),
+        (
+            "How much",
+            {"fields": ("unit", "period", "entered_amount", "hard", "shadow", "active", "thresholds_percent")},
+        ),
+        ("Right now", {"fields": ("standing",)}),
+    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Budget | None = None) -> Any:
+        return self.fieldsets if obj else self.fieldsets[:2]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
+        return super().get_queryset(request).select_related("organization", "model")
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Reads the live counters of the whole page; one unanswered call is enough for it."""
+        changelist = super().get_changelist_instance(request)
+        try:
+            for budget in changelist.result_list:
+                budget.__dict__["usage"] = current_usage(budget)
+        except StoreUnavailable:
+            messages.warning(request, "Redis cannot be reached, so what is spent and held is not known right now.")
+        return changelist
+
+    @admin.display(description="Cap")
+    def cap(self, budget: Budget) -> str:
+        return amount_text(budget.amount, budget.unit)
+
+    @admin.display(description="Spent")
+    def spent(self, budget: Budget) -> str | None:
+        return _of_one(budget, "spent")
+
+    @admin.display(description="Held")
+    def held(self, budget: Budget) -> str | None:
+        return _of_one(budget, "held")
+
+    @admin.display(description="Used")
+    def used(self, budget: Budget) -> SafeString | None:
+        """The fullest of the budget's caps."""
+        known = [usage.used_percent for usage in _usage(budget) if usage.used_percent is not None]
+        return _bar(max(known)) if known else None
+
+    @admin.display(description="Running period")
+    def standing(self, budget: Budget) -> str | SafeString:
+        try:
+            lines = [_standing_line(budget, usage) for usage in current_usage(budget)]
+        except StoreUnavailable:
+            return "Redis cannot be reached."
+        return SafeString("".join(lines)) if lines else "No period is running."
+
+    def create(self, form: BudgetForm, user: User) -> Budget:
+        return services.create_budget(actor=user.get_username(), **form.cleaned_data)
+
+    def change(self, row: Budget, form: BudgetForm, actor: str) -> Budget:
+        return services.change_budget(row.pk, actor=actor, **form.changes)
+
+
+@admin.register(Limit)
+class LimitAdmin(ScopedColumns, ServiceAdmin[Limit]):
+    form = LimitForm
+    list_display = ("name", "scope_text", "rate", "shadow", "active")
+    list_filter = ("scope", "unit", "active")
+    search_fields = ("name", "subject")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Limit]:
+        return super().get_queryset(request).select_related("organization", "model")
+
+    @admin.display(description="At most")
+    def rate(self, limit: Limit) -> str:
+        if limit.unit == "concurrency":
+            return f"{limit.amount:,} at once"
+        return f"{limit.amount:,} {limit.unit} in {limit.window_s:,} s"
+
+    def create(self, form: LimitForm, user: User) -> Limit:
+        return services.create_limit(actor=user.get_username(), **form.cleaned_data)
+
+    def change(self, row: Limit, form: LimitForm, actor: str) -> Limit:
+        return services.change_limit(row.pk, actor=actor, **form.changes)
+
+
+def _usage(budget: Budget) -> list[Usage]:
+    """What `get_changelist_instance` has read."""
+    usage: list[Usage] = budget.__dict__.get("usage", [])
+    return usage
+
+
+def _of_one(budget: Budget, name: str) -> str | None:
+    """An amount of a budget with one subject; each subject's own is on the budget's page."""
+    usage = _usage(budget)
+    if budget.subject is None or not usage:
+        return None
+    amount = getattr(usage[0], name)
+    return None if amount is None else amount_text(amount, budget.unit)
+
+
+def _bar(percent: int) -> SafeString:
+    return render_to_string("admin/used_bar.html", {"percent": percent})
+
+
+def _standing_line(budget: Budget, usage: Usage) -> SafeString:
+    if usage.spent is None or usage.held is None or usage.used_percent is None:
+        return format_html("<div>{}: not live yet</div>", usage.subject)
+    return format_html(
+        '<div class="flex flex-row flex-wrap gap-4 py-1"><strong>{}</strong> {} <span>{} spent</span>'
+        "<span>{} held</span><span>of {}</span>{}</div>",
+        usage.subject,
+        usage.period,
+        amount_text(usage.spent, budget.unit),
+        amount_text(usage.held, budget.unit),
+        amount_text(usage.cap, budget.unit),
+        _bar(usage.used_percent),
+    )

@@ -1,0 +1,52 @@
+"""The admin's side bar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse_lazy
+
+
+def _entry(title: str, icon: str, view: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}")}
+
+
+NAVIGATION: list[dict[str, Any]] = [
+    {"items": [_entry("Overview", "monitoring", "index")]},
+    {
+        "title": "Who",
+        "separator": True,
+        "items": [
+            _entry("Teams", "groups", "teams_team_changelist"),
+            _entry("Virtual keys", "key", "keys_virtualkey_changelist"),
+        ],
+    },
+    {
+        "title": "How much",
+        "separator": True,
+        "items": [
+            _entry("Budgets", "savings", "budgets_budget_changelist"),
+            _entry("Limits", "speed", "budgets_limit_changelist"),
+        ],
+    },
+    {
+        "title": "What",
+        "separator": True,
+        "items": [
+            _entry("Models", "neurology", "catalog_model_changelist"),
+            _entry("Deployments", "hub", "catalog_deployment_changelist"),
+            _entry("Providers", "cloud", "catalog_provider_changelist"),
+            _entry("Price book", "sell", "catalog_price_changelist"),
+        ],
+    },
+    {
+        "title": "Control",
+        "separator": True,
+        "items": [
+            _entry("Releases", "inventory_2", "releases_release_changelist"),
+            _entry("Organizations", "domain", "teams_organization_changelist"),
+            _entry("People", "person", "teams_user_changelist"),
+            _entry("API tokens", "vpn_key", "api_apitoken_changelist"),
+        ],
+    },
+]

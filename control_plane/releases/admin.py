@@ -1,0 +1,38 @@
+"""Releases in the admin: read only, with the document that gateways enforce."""
+
+from __future__ import annotations
+
+import json
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from control_plane.administration import ReadOnlyAdmin, label_column
+from control_plane.releases.models import Release
+
+
+@admin.register(Release)
+class ReleaseAdmin(ReadOnlyAdmin[Release]):
+    list_display = ("number", "organization", "state", "created_by", "created_at", "published_at", "short_checksum")
+    list_filter = ("organization", "created_by")
+    fields = readonly_fields = (
+        *("organization", "number", "state", "created_by", "created_at", "published_at", "checksum", "document_text"),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Release]:
+        return super().get_queryset(request).select_related("organization")
+
+    @label_column("State", {"published": "success", "not live yet": "warning"})
+    def state(self, release: Release) -> str:
+        return "published" if release.live else "not live yet"
+
+    @admin.display(description="Checksum")
+    def short_checksum(self, release: Release) -> str:
+        return release.checksum[:12]
+
+    @admin.display(description="Document")
+    def document_text(self, release: Release) -> SafeString:
+        return format_html('<pre class="overflow-x-auto text-xs">{}</pre>', json.dumps(release.document, indent=2))
