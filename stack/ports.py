@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
+from stack.errors import PortError
+
 HOST: Final = "127.0.0.1"
 
 # Below the range from which Linux takes the near end of outgoing connections, so that a port that was free
 # when it was picked is still free when its program comes to listen on it.
 _PICKED_PORTS: Final = range(20_000, 32_000)
-
-
-class PortError(Exception):
-    """A port cannot be used; the message says which, and which variable sets it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import Final
 
 import psycopg
 
+from stack.errors import PostgresError
 from stack.ports import HOST
 from stack.programs import Program
 from stack.secret_file import write_private
@@ -32,10 +33,6 @@ _SETTINGS: Final = {
     "log_timezone": "UTC",
     "timezone": "UTC",
 }
-
-
-class PostgresError(Exception):
-    """Postgres could not be set up; the message has its own words."""
 
 
 def binary(name: str) -> Path:

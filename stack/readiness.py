@@ -11,24 +11,22 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpx
 
+from stack.errors import StartError
+
 _LOOK_EVERY_S: Final = 0.05
 _ANSWER_WITHIN_S: Final = 2
-
-
-class NotReadyError(Exception):
-    """Something did not answer in time; the message names it."""
 
 
 def eventually(look: Callable[[], bool], what: str, *, within_s: float) -> None:
     """Look again and again until it is true.
 
     Raises:
-        NotReadyError: it was not, in all that time.
+        StartError: it was not, in all that time.
     """
     give_up_s = time.monotonic() + within_s
     while not look():
         if time.monotonic() > give_up_s:
-            raise NotReadyError(f"{what} does not answer after {within_s:.0f} s")
+            raise StartError(f"{what} does not answer after {within_s:.0f} s")
         time.sleep(_LOOK_EVERY_S)
 
 

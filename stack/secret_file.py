@@ -14,6 +14,7 @@ _MAKERS: Final[dict[str, Callable[[], str]]] = {
     "BURSAR_CREDENTIAL_KEY": lambda: base64.b64encode(secrets.token_bytes(32)).decode(),
     "BURSAR_SECRET_KEY": lambda: secrets.token_urlsafe(48),
     "BURSAR_ADMIN_PASSWORD": lambda: secrets.token_urlsafe(12),
+    "BURSAR_API_TOKEN": lambda: f"bsa_{secrets.token_urlsafe(32)}",
     "POSTGRES_PASSWORD": lambda: secrets.token_urlsafe(24),
     "REDIS_PASSWORD": lambda: secrets.token_urlsafe(24),
 }

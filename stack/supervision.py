@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self
@@ -14,20 +14,23 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from stack.errors import SupervisionError
 from stack.programs import REPOSITORY, Program
 from stack.secret_file import write_private
 from stack.supervisord_file import supervisord_file
 
 
-class SupervisionError(Exception):
-    """The supervisor could not be started, or does not answer."""
-
-
 class Supervisor:
-    """A supervisord of our own with the programs it knows; each has a log file of its name in `logs`."""
+    """A supervisord of our own with the programs it knows; each has a log file of its name in `logs`.
 
-    def __init__(self, run: Path, socket: Path, programs: Sequence[Program]) -> None:
+    Programs get `environment` (by default this process's own), and over it what each of them asks for.
+    """
+
+    def __init__(
+        self, run: Path, socket: Path, programs: Sequence[Program], environment: Mapping[str, str] = os.environ
+    ) -> None:
         self.logs = run / "logs"
+        self._environment = environment
         self._run = run
         self._socket = socket
         self._programs = {program.name: program for program in programs}
@@ -55,6 +58,7 @@ class Supervisor:
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 cwd=REPOSITORY,
+                env=dict(self._environment),
                 start_new_session=True,
             )
         os.close(reading_end)
@@ -75,6 +79,11 @@ class Supervisor:
     def process_id(self, name: str) -> int | None:
         """The process that runs a program now, or None between two lives."""
         return self._information(name)["pid"] or None
+
+    def started_at_s(self, name: str) -> int:
+        """When the program's present or last process was started, in Unix seconds."""
+        started_s: int = self._information(name)["start"]
+        return started_s
 
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None

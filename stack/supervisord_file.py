@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import join
 from typing import Final, get_args
 
+from stack.errors import SupervisionError
 from stack.programs import REPOSITORY, Group, Program, tied_to_its_parent
 
 STOP_WAIT_S: Final = 10
@@ -57,7 +58,7 @@ def supervisord_file(*, run: Path, logs: Path, socket: Path, programs: Sequence[
     """The whole configuration; no program starts by itself, and groups stop in the reverse of their order.
 
     Raises:
-        ValueError: a program's environment holds what supervisord cannot pass on.
+        SupervisionError: a program's environment holds what supervisord cannot pass on.
     """
     head = _SUPERVISORD.format(
         logs=_escaped(logs),
@@ -100,5 +101,5 @@ def _escaped(text: object) -> str:
 
 def _quoted(name: str, value: str) -> str:
     if _UNSPEAKABLE.search(value):
-        raise ValueError(f"{name} holds a quote, a line break or a comment sign, which supervisord cannot pass on")
+        raise SupervisionError(f"{name} holds a quote, a line break or a comment sign: supervisord cannot pass it on")
     return f'"{_escaped(value)}"'

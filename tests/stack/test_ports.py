@@ -7,7 +7,8 @@ from dataclasses import astuple, replace
 
 import pytest
 
-from stack.ports import PortError, Ports, free_ports, ports_from, require_free
+from stack.errors import PortError
+from stack.ports import Ports, free_ports, ports_from, require_free
 
 
 def test_ports_have_defaults_and_a_variable_each() -> None:

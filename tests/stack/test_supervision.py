@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import pytest
 
+from stack.errors import SupervisionError
 from stack.programs import Program, python
 from stack.supervision import Supervisor
 
@@ -101,7 +102,7 @@ def test_the_environment_reaches_a_program_as_it_is(short_folder: Path) -> None:
 @pytest.mark.parametrize("value", ['say "hello"', "two\nlines", "a ;comment", "it's"])
 def test_a_value_that_supervisord_would_change_is_refused(short_folder: Path, value: str) -> None:
     program = Program(name="show", command=["true"], environment={"SHOWN": value})
-    with pytest.raises(ValueError, match="SHOWN"):
+    with pytest.raises(SupervisionError, match="SHOWN"):
         _supervisor_of(short_folder, program).start()
 
 

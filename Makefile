@@ -1,0 +1,82 @@
+# Bursar. The first target is the help.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# More workers than cores: the tests wait for servers more than they compute.
+WORKERS ?= 4
+# What Django must be told before mypy and makemigrations can read its models; nothing connects to these.
+LINT_SETTINGS := BURSAR_SECRET_KEY=lint BURSAR_KEY_PEPPER=lint \
+	BURSAR_CREDENTIAL_KEY=bGludGxpbnRsaW50bGludGxpbnRsaW50bGludGxpbnQ= \
+	REDIS_URL=redis://127.0.0.1:1/0 DATABASE_URL=postgresql://lint@127.0.0.1:1/lint
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: setup
+setup: $(INSTALLED) ## install everything into .venv (the other targets do it by themselves)
+
+$(INSTALLED): requirements.lock pyproject.toml stack/install.py
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON): install Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) stack/install.py $(VENV) requirements.lock
+	@touch $@
+
+.PHONY: run
+run: setup ## start the whole system in the foreground; Ctrl-C stops it
+	@$(BIN)/python -m stack run
+
+.PHONY: test
+test: setup ## run every test, with real servers
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+.PHONY: lint
+lint: setup ## check style, types, import arrows, migrations and the house rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(LINT_SETTINGS) $(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(LINT_SETTINGS) $(BIN)/python -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(BIN)/python -m lint.house_rules
+
+.PHONY: format
+format: setup ## put the code into its usual form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: smoke
+smoke: setup ## start a system of its own, make two calls, compare ledger and provider's books, stop
+	@$(BIN)/python -m stack smoke
+
+.PHONY: test-cap
+test-cap: setup ## 128 requests at once against a cap of eight calls
+	@$(BIN)/pytest tests/e2e/test_cap.py
+
+.PHONY: test-kill
+test-kill: setup ## kill -9 of each plugin server and of the gateway under load
+	@$(BIN)/pytest tests/e2e/test_kill.py
+
+.PHONY: test-kong
+test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN_URL and KONG_PROXY_URL
+	@BURSAR_GATEWAY=kong $(BIN)/python -m stack gateway
+	@BURSAR_GATEWAY=kong $(BIN)/pytest tests/e2e
+
+.PHONY: traffic
+traffic: setup ## send mixed calls with the demo's keys to the system that `make run` started
+	@$(BIN)/python -m demo.traffic
+
+.PHONY: lock
+lock: ## resolve the dependencies anew into requirements.lock
+	@rm -rf .run/pip-tools && $(PYTHON) -m venv .run/pip-tools
+	@.run/pip-tools/bin/pip install --quiet --upgrade pip pip-tools
+	@.run/pip-tools/bin/pip-compile --quiet --upgrade --extra test --build-deps-for editable --generate-hashes --allow-unsafe \
+		--strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file requirements.lock pyproject.toml
+	@rm -rf .run/pip-tools
+
+.PHONY: clean
+clean: ## remove the virtual environment, the caches and the data of `make run`
+	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov dist

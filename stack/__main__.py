@@ -1,0 +1,73 @@
+"""`python -m stack run`: the whole system in the foreground. `python -m stack smoke`: start it, try it, stop it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from stack.errors import StackError
+from stack.log_view import LogView
+from stack.ports import ports_from
+from stack.smoke import smoke
+from stack.system import PROGRAM_NAMES, Stack
+from stack.welcome import welcome
+
+# A provider that answers at once would show nothing of streaming.
+_DEMO_PACE: Final = {"BURSAR_DEMO_FIRST_TOKEN_MS": "300", "BURSAR_DEMO_TOKEN_MS": "25"}
+_LOOK_EVERY_S: Final = 0.5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="stack", description="The whole system on this machine.")
+    parser.add_argument("command", choices=["run", "smoke"])
+    command = parser.parse_args().command
+    for stop_signal in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop_signal, _stop)
+    try:
+        return smoke() if command == "smoke" else _run()
+    except StackError as error:
+        sys.stderr.write(f"\n{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run() -> int:
+    run = Path(os.environ.get("BURSAR_RUN_DIR") or ".run")
+    log_view = LogView(run / "logs", list(PROGRAM_NAMES))
+    stack = Stack(run, ports=ports_from(os.environ), settings=_DEMO_PACE | dict(os.environ), say=_say)
+    started_s = time.monotonic()
+    log_view.start()
+    try:
+        stack.start()
+        _say(f"everything answers after {time.monotonic() - started_s:.1f} s")
+        print(welcome(stack.ready, run=run), flush=True)
+        while stack.is_alive():
+            time.sleep(_LOOK_EVERY_S)
+    except KeyboardInterrupt:
+        _say("stopping")
+    finally:
+        # A second Ctrl-C must not leave half of it running.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stack.stop()
+        log_view.stop()
+    _say("stopped")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(f"bursar: {text}", flush=True)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

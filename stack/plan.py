@@ -1,0 +1,121 @@
+"""What is to run, where, and with which settings: everything that is decided before anything starts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from stack.gateway import Gateway, gateway_from
+from stack.ports import HOST, Ports, require_free
+from stack.postgres import database_url
+from stack.secret_file import keep_secrets
+from stack.valkey import redis_url
+
+# A Unix socket's path has at most 107 bytes; the longest name in this folder has 24.
+_LONGEST_SOCKET_FOLDER: Final = 80
+_EDGE_SETTINGS: Final = (
+    "BURSAR_REDIS_TIMEOUT_MS",
+    "BURSAR_DEADLINE_MS",
+    "BURSAR_LEASE_GRACE_MS",
+    "BURSAR_MAX_REQUEST_BYTES",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One system: its folder, its ports, its secrets, and what of it is somebody else's.
+
+    `provider_pace` is how many milliseconds the simulated provider takes for its first token and for each.
+    """
+
+    run: Path
+    sockets: Path
+    ports: Ports
+    secrets: Mapping[str, str]
+    gateway: Gateway
+    redis_url: str
+    database_url: str
+    own_redis: bool
+    own_postgres: bool
+    edge_settings: Mapping[str, str]
+    provider_pace: tuple[str, str]
+
+    @property
+    def control_plane_url(self) -> str:
+        return f"http://{HOST}:{self.ports.control_plane}"
+
+    @property
+    def provider_url(self) -> str:
+        return f"http://{HOST}:{self.ports.provider}"
+
+    @property
+    def edge_environment(self) -> dict[str, str]:
+        """What a gateway node needs to know (kong_plugins/llm/settings.py)."""
+        return {"REDIS_URL": self.redis_url, **self._shared_secrets, **self.edge_settings}
+
+    @property
+    def control_plane_environment(self) -> dict[str, str]:
+        """What Django, Celery and the management commands need to know beside what the environment says."""
+        return {
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            **self._shared_secrets,
+            "BURSAR_SECRET_KEY": self.secrets["BURSAR_SECRET_KEY"],
+            "DJANGO_SETTINGS_MODULE": "control_plane.settings",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def _shared_secrets(self) -> dict[str, str]:
+        return {name: self.secrets[name] for name in ("BURSAR_KEY_PEPPER", "BURSAR_CREDENTIAL_KEY")}
+
+
+def make_plan(run: Path, ports: Ports, environment: Mapping[str, str]) -> Plan:
+    """Decide everything for a run directory, which is made if it is not there; secrets are kept in it.
+
+    Raises:
+        PortError: a port that is needed is in use.
+        GatewayError: there is no such gateway.
+    """
+    run = run.absolute()
+    run.mkdir(parents=True, exist_ok=True)
+    gateway = gateway_from(environment, ports)
+    secrets = keep_secrets(run / "secrets", environment)
+    redis, database = environment.get("REDIS_URL"), environment.get("DATABASE_URL")
+    plan = Plan(
+        run=run,
+        sockets=_socket_folder(run),
+        ports=ports,
+        secrets=secrets,
+        gateway=gateway,
+        redis_url=redis or redis_url(ports.redis, secrets["REDIS_PASSWORD"]),
+        database_url=database or database_url(ports.postgres, secrets["POSTGRES_PASSWORD"]),
+        own_redis=not redis,
+        own_postgres=not database,
+        edge_settings={name: environment[name] for name in _EDGE_SETTINGS if environment.get(name)},
+        provider_pace=(
+            environment.get("BURSAR_DEMO_FIRST_TOKEN_MS") or "0",
+            environment.get("BURSAR_DEMO_TOKEN_MS") or "0",
+        ),
+    )
+    require_free(ports, _needed_ports(plan))
+    return plan
+
+
+def _needed_ports(plan: Plan) -> list[str]:
+    names = ["control_plane", "provider"]
+    names += ["gateway", "kong_admin"] if plan.gateway.kind != "running" else []
+    names += ["redis"] if plan.own_redis else []
+    names += ["postgres"] if plan.own_postgres else []
+    return names
+
+
+def _socket_folder(run: Path) -> Path:
+    folder = run / "gateway"
+    if len(str(folder).encode()) > _LONGEST_SOCKET_FOLDER:
+        return Path(tempfile.mkdtemp(prefix="bursar-"))
+    folder.mkdir(exist_ok=True)
+    return folder
