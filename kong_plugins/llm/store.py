@@ -131,6 +131,17 @@ class Store:
         cap, spent, held = self._call(lambda: self._redis.hmget(name, ["cap", "spent", "held"]))
         return None if cap is None else BudgetState(cap=int(cap), spent=int(spent or 0), held=int(held or 0))
 
+    def spent_at(self, organization: str, budget_id: str, subject: str, period_name: str) -> tuple[int, int] | None:
+        """What a budget has spent, and the `seq` of the last event by then: one instant's truth for the ledger."""
+        name = _budget_name(organization, budget_id, subject, period_name)
+
+        def read() -> list[Any]:
+            together = self._redis.pipeline(transaction=True)
+            return list(together.hget(name, "spent").get(_name(organization, "seq")).execute())
+
+        spent, seq = self._call(read)
+        return None if spent is None else (int(spent), int(seq or 0))
+
     # The engine.
 
     def reserve(self, reservation: Reservation) -> Granted | Denied | Unready:
