@@ -14,6 +14,8 @@ from pathlib import Path
 
 _OLDEST = (3, 11)
 _LAST_WORDS_LINES = 30
+# pip says "Processing" of a file that a local index or --find-links offers.
+_PACKAGE = re.compile(r"(?:Collecting |Requirement already satisfied: |Processing \S*/)(\w[\w.]*(?:-[A-Za-z][\w.]*)*)")
 _QUIET = ("--disable-pip-version-check", "--no-input")
 
 
@@ -51,10 +53,10 @@ def _run(command: list[str], total: int) -> bool:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout or ():
             last_words.append(line)
-            if found := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
+            if found := _PACKAGE.match(line):
                 done += 1
                 _show(done, total, found.group(1))
-            elif line.startswith("Installing collected packages"):
+            elif line.startswith("Installing collected packages") and total > 1:
                 print("\nsetup: unpacking", flush=True)
     if process.returncode != 0:
         sys.stderr.write("".join(last_words))
