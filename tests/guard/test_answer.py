@@ -20,7 +20,7 @@ def answered(kong: Kong, **changes: Any) -> Exchange:
     return exchange
 
 
-def test_the_providers_limits_are_replaced_by_ours(kong: Kong) -> None:
+def test_the_providers_account_and_its_limits_give_way_to_ours(kong: Kong) -> None:
     exchange = answered(kong, response_headers={"x-ratelimit-limit-requests": "600", "x-bursar-model": "sim/gpt"})
 
     exchange.head(
@@ -28,6 +28,7 @@ def test_the_providers_limits_are_replaced_by_ours(kong: Kong) -> None:
             "content-type": "application/json",
             "x-ratelimit-limit-tokens": "9",
             "anthropic-ratelimit-requests-reset": "soon",
+            "openai-organization": "acme-main",
             "retry-after": "3",
         }
     )

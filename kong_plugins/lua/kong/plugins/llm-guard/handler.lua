@@ -49,7 +49,7 @@ function Guard:header_filter()
   local state = shared.llm_tap
   if state and kong.response.get_source() == "service" then
     local answer = kong.response.get_headers(1000)
-    headers.strip_provider_limits(answer)
+    headers.strip_provider_account(answer)
     tap.begin(state, answer)
     if usage_filter.wanted(grant, state) then
       state.filter = usage_filter.new()

@@ -1,5 +1,5 @@
 -- Which headers must not pass: the client's credentials and claims of identity on the way up, the provider's
--- rate limits (which are our account's) on the way down, and every credential in Kong's own logs.
+-- account and its rate limits on the way down, and every credential in Kong's own logs.
 
 local kong = kong
 local find = string.find
@@ -18,15 +18,18 @@ local CREDENTIALS = {
   ["cookie"] = true,
 }
 
--- The openai-* pair chooses whom the provider bills, which is not the client's to choose.
 local IDENTITIES = {
   ["x-user-id"] = true,
   ["x-team"] = true,
-  ["openai-organization"] = true,
-  ["openai-project"] = true,
 }
 
 local IDENTITY_PREFIXES = { "x-consumer-", "x-credential-", "x-bursar-" }
+
+-- Whom OpenAI bills: not the client's to choose in a request, nor to learn from an answer.
+local ACCOUNT = {
+  ["openai-organization"] = true,
+  ["openai-project"] = true,
+}
 
 local headers = {}
 
@@ -38,7 +41,7 @@ end
 
 
 local function is_identity(name)
-  if CREDENTIALS[name] or IDENTITIES[name] then
+  if CREDENTIALS[name] or IDENTITIES[name] or ACCOUNT[name] then
     return true
   end
   for _, prefix in ipairs(IDENTITY_PREFIXES) do
@@ -59,10 +62,12 @@ function headers.strip_client_identity()
 end
 
 
--- `answer` is the answer's headers. Removes every header that speaks of rate limits, whatever its vendor prefix.
-function headers.strip_provider_limits(answer)
+-- `answer` is the answer's headers. Removes every header that speaks of rate limits, whatever its vendor prefix:
+-- they are the limits of an account that many teams share.
+function headers.strip_provider_account(answer)
   for name in pairs(answer) do
-    if find(lower(name), "ratelimit", 1, true) then
+    local key = lower(name)
+    if ACCOUNT[key] or find(key, "ratelimit", 1, true) then
       kong.response.clear_header(name)
     end
   end
