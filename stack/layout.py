@@ -26,7 +26,9 @@ def services(plan: Plan) -> list[Program]:
     programs = [_control_plane(plan), *_celery(plan), _ingest(plan), _provider(plan)]
     if plan.gateway.kind != "running":
         edge_settings = plan.run / "edge.env"
-        programs.append(gateway_program(plan.gateway, plan.ports, prefix=plan.sockets, edge_settings=edge_settings))
+        programs.append(
+            gateway_program(plan.gateway, plan.ports, prefix=plan.sockets / "gateway", edge_settings=edge_settings)
+        )
     return programs
 
 

@@ -14,8 +14,8 @@ from stack.postgres import database_url
 from stack.secret_file import keep_secrets
 from stack.valkey import redis_url
 
-# A Unix socket's path has at most 107 bytes; the longest name in this folder has 24.
-_LONGEST_SOCKET_FOLDER: Final = 80
+# A Unix socket's path has at most 107 bytes; the longest in this folder is /gateway/llm-token-meter.socket.
+_LONGEST_SOCKET_FOLDER: Final = 75
 _EDGE_SETTINGS: Final = (
     "BURSAR_REDIS_TIMEOUT_MS",
     "BURSAR_DEADLINE_MS",
@@ -28,7 +28,8 @@ _EDGE_SETTINGS: Final = (
 class Plan:
     """One system: its folder, its ports, its secrets, and what of it is somebody else's.
 
-    `provider_pace` is how many milliseconds the simulated provider takes for its first token and for each.
+    `sockets` is the run directory, or a folder of its own where that has too long a name. `provider_pace` is how many
+    milliseconds the simulated provider takes for its first token and for each.
     """
 
     run: Path
@@ -114,8 +115,4 @@ def _needed_ports(plan: Plan) -> list[str]:
 
 
 def _socket_folder(run: Path) -> Path:
-    folder = run / "gateway"
-    if len(str(folder).encode()) > _LONGEST_SOCKET_FOLDER:
-        return Path(tempfile.mkdtemp(prefix="bursar-"))
-    folder.mkdir(exist_ok=True)
-    return folder
+    return run if len(str(run).encode()) <= _LONGEST_SOCKET_FOLDER else Path(tempfile.mkdtemp(prefix="bursar-"))

@@ -88,7 +88,7 @@ class Stack:
         if self._supervisor is not None:
             self._supervisor.stop()
             self._supervisor = None
-        if self._plan is not None and self._plan.sockets.parent != self._plan.run:
+        if self._plan is not None and self._plan.sockets != self._plan.run:
             shutil.rmtree(self._plan.sockets, ignore_errors=True)
         self._folder.leave()
 
