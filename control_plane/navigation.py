@@ -30,6 +30,16 @@ NAVIGATION: list[dict[str, Any]] = [
         ],
     },
     {
+        "title": "What happened",
+        "separator": True,
+        "items": [
+            _entry("Spend", "payments", "ledger_hourrollup_changelist"),
+            _entry("Events", "receipt_long", "ledger_usageevent_changelist"),
+            _entry("Deliveries", "notifications", "alerts_delivery_changelist"),
+            _entry("Webhooks", "webhook", "alerts_webhook_changelist"),
+        ],
+    },
+    {
         "title": "What",
         "separator": True,
         "items": [

@@ -133,7 +133,10 @@ CELERY_TIMEZONE = "UTC"
 _SWEEP_SECONDS = seconds_from(os.environ, "BURSAR_SWEEP_SECONDS", 5)
 _SCHEDULE_SECONDS = {
     "control_plane.ledger.tasks.sweep_expired_holds": _SWEEP_SECONDS,
-    "control_plane.ledger.tasks.aggregate_days": 60,
+    "control_plane.ledger.tasks.aggregate_days": 10,
+    "control_plane.ledger.tasks.reconcile": 60,
+    "control_plane.ledger.tasks.trim_streams": 60,
+    "control_plane.alerts.tasks.deliver_alerts": 5,
     "control_plane.releases.tasks.republish": 60,
 }
 # A run that waited longer than its own interval is dropped: the next one does its work.

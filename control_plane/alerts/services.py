@@ -1,0 +1,107 @@
+"""Raising alerts, and keeping the webhooks that they go to."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from control_plane.alerts.models import Alert, Delivery, Webhook
+from control_plane.alerts.signing import seal_secret
+from control_plane.alerts.tasks import deliver
+from control_plane.budgets.models import Budget
+from control_plane.keys.models import VirtualKey
+from control_plane.ledger.rows import instant_of
+from control_plane.rows import change_row, create_row
+from kong_plugins.llm.events import ThresholdEvent
+
+if TYPE_CHECKING:
+    from control_plane.teams.models import Organization
+
+logger = logging.getLogger(__name__)
+
+
+def raise_alerts(*, crossings: Sequence[ThresholdEvent], **_signal: Any) -> None:
+    """Receive `thresholds_crossed`: write an alert, once a period, and a delivery for each of its webhooks.
+
+    Runs in the ledger's transaction; the deliveries are attempted once that is committed, and the periodic task
+    finds what then went wrong.
+    """
+    for crossing in sorted(crossings, key=lambda crossing: crossing.id):
+        for delivery in _deliveries_of(crossing):
+            transaction.on_commit(partial(deliver.apply_async, (delivery.pk,), retry=False), robust=True)
+
+
+def _deliveries_of(crossing: ThresholdEvent) -> list[Delivery]:
+    budget = _budget_of(crossing)
+    if budget is None:
+        logger.warning("no alert: %s has no budget %s", crossing.organization, crossing.budget)
+        return []
+    alert, is_new = Alert.objects.get_or_create(
+        organization=budget.organization,
+        budget=crossing.budget,
+        subject=crossing.subject,
+        period=crossing.period,
+        percent=crossing.percent,
+        defaults={
+            "event_id": crossing.id,
+            "budget_name": budget.name,
+            "team": _team_of(budget, crossing.subject),
+            "unit": budget.unit,
+            "cap": crossing.cap,
+            "spent": crossing.spent,
+            "crossed_at": instant_of(crossing.crossed_at_ms),
+        },
+    )
+    webhooks = Webhook.objects.filter(organization=budget.organization, active=True) if is_new else []
+    return [
+        Delivery.objects.create(alert=alert, webhook=webhook, next_attempt_at=timezone.now()) for webhook in webhooks
+    ]
+
+
+def _budget_of(crossing: ThresholdEvent) -> Budget | None:
+    if not crossing.budget.isdecimal():
+        return None
+    budgets = Budget.objects.select_related("organization")
+    return budgets.filter(pk=int(crossing.budget), organization__slug=crossing.organization).first()
+
+
+def _team_of(budget: Budget, subject: str) -> str:
+    if budget.scope == "team":
+        return subject
+    if budget.scope == "key":
+        return VirtualKey.objects.filter(pk=subject).values_list("team__slug", flat=True).first() or ""
+    return ""
+
+
+@transaction.atomic
+def create_webhook(*, organization: Organization, url: str, active: bool, secret: str | None) -> tuple[Webhook, str]:
+    """Make a webhook, with a secret of ours if none is given; return it and the secret, which is to be shown once.
+
+    Raises:
+        ValidationError: by field.
+    """
+    secret = secret or f"whsec_{secrets.token_urlsafe(32)}"
+    webhook = Webhook(organization=organization, url=url, active=active)
+    webhook.sealed_secret = seal_secret(webhook, secret)
+    return create_row(webhook), secret
+
+
+@transaction.atomic
+def change_webhook(webhook_id: UUID, *, secret: str | None = None, **changes: Any) -> Webhook:
+    """Change where a webhook points, whether it is used, or its secret.
+
+    Raises:
+        ValidationError: by field.
+    """
+    webhook, _ = change_row(Webhook.objects.all(), webhook_id, changes)
+    if secret is not None:
+        webhook.sealed_secret = seal_secret(webhook, secret)
+        webhook.save(update_fields=["sealed_secret"])
+    return webhook

@@ -1,0 +1,176 @@
+"""The ledger in the admin: everything to be read, nothing to be changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.utils.functional import cached_property
+
+from control_plane.administration import ReadOnlyAdmin, label_column
+from control_plane.amounts import amount_text
+from control_plane.catalog.models import Model
+from control_plane.keys.models import VirtualKey
+from control_plane.ledger.models import DeadLetter, HourRollup, Reconciliation, UsageEvent
+from control_plane.ledger.spend_page import SpendPage
+from control_plane.teams.models import Team
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than anyone pages; a full count would read the whole ledger."""
+
+    _MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        number: int = rows.values_list("pk")[: self._MOST].count()
+        return number
+
+
+class NamedFilter(admin.SimpleListFilter):
+    """Filters by a text column, offering the names that another table knows."""
+
+    names: type[Team | Model]
+    name_field: str
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = self.names._default_manager.order_by(self.name_field).values_list(self.name_field, flat=True)
+        return [(name, name) for name in names.distinct()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(**{self.parameter_name or "": self.value()}) if self.value() else queryset
+
+
+class TeamFilter(NamedFilter):
+    title = "team"
+    parameter_name = "team"
+    names = Team
+    name_field = "slug"
+
+
+class ModelFilter(NamedFilter):
+    title = "model"
+    parameter_name = "request_model"
+    names = Model
+    name_field = "name"
+
+
+@admin.register(UsageEvent)
+class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
+    list_display = (
+        "reserved_at",
+        "kind_label",
+        "team",
+        "key_name",
+        "user",
+        "request_model",
+        "provider",
+        "input_tokens",
+        "output_tokens",
+        "amount",
+        "quality",
+        "request_id",
+    )
+    list_filter = ("kind", TeamFilter, ModelFilter, "quality")
+    search_fields = ("=request_id",)
+    search_help_text = "A whole request id"
+    date_hierarchy = "reserved_at"
+    ordering = ("-id",)
+    sortable_by = ()
+    paginator = BoundedPaginator
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[UsageEvent]:
+        names = VirtualKey.objects.filter(pk=OuterRef("key")).values("name")
+        return super().get_queryset(request).annotate(found_key_name=Subquery(names[:1]))
+
+    @label_column("Kind", {"posted": "success", "expired": "danger", "refused": "warning", "adjusted": "info"})
+    def kind_label(self, event: UsageEvent) -> str:
+        return event.kind
+
+    @admin.display(description="Key")
+    def key_name(self, event: UsageEvent) -> str:
+        return getattr(event, "found_key_name", None) or event.key
+
+    @admin.display(description="Amount")
+    def amount(self, event: UsageEvent) -> str:
+        return "unknown" if event.amount_nusd is None else amount_text(event.amount_nusd, "nusd")
+
+    @admin.display(description="Hold")
+    def hold(self, event: UsageEvent) -> str:
+        return amount_text(event.hold_nusd, "nusd")
+
+    readonly_fields = ("amount", "hold", "key_name")
+    fieldsets = (
+        (None, {"fields": ("request_id", "event_id", "kind", "outcome", "http_status", "refusing_scope")}),
+        ("Who", {"fields": ("organization", "team", "key_name", "key", "user", "tags", "tier")}),
+        (
+            "Where",
+            {
+                "fields": (
+                    "protocol",
+                    "provider",
+                    "deployment",
+                    "region",
+                    "request_model",
+                    "response_model",
+                    "candidates",
+                )
+            },
+        ),
+        (
+            "How much",
+            {
+                "fields": (
+                    *("amount", "hold", "quality", "price_version"),
+                    *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
+                    *("input_bound_tokens", "requested_max_tokens", "granted_max_tokens"),
+                )
+            },
+        ),
+        (
+            "When",
+            {"fields": ("reserved_at", "posted_at", "latency_ms", "first_token_ms", "seq", "release", "trace_id")},
+        ),
+    )
+
+
+@admin.register(HourRollup)
+class SpendAdmin(ReadOnlyAdmin[HourRollup]):
+    """The list of sums is a page of its own."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        page: Any = SpendPage.as_view(model_admin=self)
+        response: HttpResponse = page(request)
+        return response
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter]):
+    list_display = ("created_at", "organization", "type", "entry_id", "reason")
+    fields = readonly_fields = (
+        "created_at",
+        "organization",
+        "type",
+        "entry_id",
+        "deliveries",
+        "reason",
+        "payload_text",
+    )
+    ordering = ("-id",)
+
+    @admin.display(description="Payload")
+    def payload_text(self, letter: DeadLetter) -> str:
+        return bytes(letter.payload).decode(errors="backslashreplace")
+
+
+@admin.register(Reconciliation)
+class ReconciliationAdmin(ReadOnlyAdmin[Reconciliation]):
+    list_display = ("organization", "state", "checked_at", "since", "difference")
+
+    @label_column("Books", {"agree": "success", "differ": "danger"})
+    def state(self, row: Reconciliation) -> str:
+        return "differ" if row.difference else "agree"

@@ -1,0 +1,33 @@
+"""Day sums out of hour sums."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from django.db import connection, transaction
+
+from control_plane.ledger.models import HourRollup
+from control_plane.ledger.statements import statement
+
+
+def aggregate_stale_days() -> int:
+    """Bring every day up to date that has hours which it does not hold yet; return how many there were.
+
+    Not for two processes at once: the one with the older view could write last.
+    """
+    stale = HourRollup.objects.filter(is_in_day=False).order_by("organization", "day")
+    days = list(stale.values_list("organization", "day").distinct())
+    for organization, day in days:
+        _aggregate(organization, day)
+    return len(days)
+
+
+@transaction.atomic
+def _aggregate(organization: str, day: date) -> None:
+    # An hour that the ingest is changing right now is left for the next run, so that the two never wait for each other.
+    stale = HourRollup.objects.select_for_update(skip_locked=True).filter(
+        organization=organization, day=day, is_in_day=False
+    )
+    HourRollup.objects.filter(pk__in=list(stale.values_list("pk", flat=True))).update(is_in_day=True)
+    with connection.cursor() as cursor:
+        cursor.execute(statement("aggregate_day"), {"organization": organization, "day": day})

@@ -1,0 +1,158 @@
+"""Whether the books agree: events, their sums, and what Redis says was spent, as equal integers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+from django.db import connection
+from django.db.models import F, Func, JSONField, Max, QuerySet, Sum
+from django.utils import timezone
+
+from control_plane.budgets.models import BudgetPeriod
+from control_plane.budgets.selectors import now_ms
+from control_plane.ledger.models import Reconciliation, UsageEvent
+from control_plane.ledger.periods import day_start
+from control_plane.ledger.rows import instant_of
+from control_plane.ledger.statements import statement
+from control_plane.live import live_state
+from control_plane.releases.models import Release
+from control_plane.teams.models import Organization
+from kong_plugins.llm.store import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+# Sums do not change any more once their calls are over; a day is a wide margin.
+_LOOK_BACK: Final = timedelta(days=8)
+_CLOSING_MS: Final = 86_400_000
+# How long an event may be on its way from Redis before its absence is a difference.
+_PATIENCE_SECONDS: Final = 10.0
+_PAUSE_SECONDS: Final = 0.5
+
+
+def reconcile_all() -> None:
+    """Compare the books of every organization, and record what was found."""
+    for organization in Organization.objects.all():
+        try:
+            difference = first_difference(organization, patience_seconds=_PATIENCE_SECONDS)
+        except StoreUnavailable as error:
+            logger.warning("%s: the books cannot be compared: %s", organization.slug, error)
+        else:
+            _note(organization, difference or "")
+
+
+def first_difference(organization: Organization, *, patience_seconds: float = 0.0) -> str | None:
+    """The first place where an organization's books differ, in words; None where they agree.
+
+    Every comparison is of one instant, so calls may go on meanwhile. What Redis has counted may be on its way to the
+    ledger still, for so long as `patience_seconds`.
+
+    Raises:
+        StoreUnavailable: what Redis says is not known.
+    """
+    return (
+        _hours_differ(organization)
+        or _days_differ(organization)
+        or next(_budgets_that_differ(organization, patience_seconds), None)
+    )
+
+
+def _note(organization: Organization, difference: str) -> None:
+    before = Reconciliation.objects.filter(organization=organization.slug).first()
+    is_new = bool(difference) and not (before and before.difference)
+    if is_new:
+        logger.error("%s: the books differ: %s", organization.slug, difference)
+    since = timezone.now() if is_new else before.since if before and difference else None
+    Reconciliation.objects.update_or_create(
+        organization=organization.slug,
+        defaults={"checked_at": timezone.now(), "difference": difference, "since": since},
+    )
+
+
+def _hours_differ(organization: Organization) -> str | None:
+    today = timezone.now().astimezone(organization.zone).date()
+    since = day_start(today - _LOOK_BACK, organization.zone)
+    row = _first_row("hours_that_differ", organization=organization.slug, since=since)
+    if row is None:
+        return None
+    team, key, events_nusd, hours_nusd = row
+    return f"team {team}, key {key}: events of {events_nusd} nano-USD, but hours of {hours_nusd}"
+
+
+def _days_differ(organization: Organization) -> str | None:
+    since = timezone.now().astimezone(organization.zone).date() - _LOOK_BACK
+    row = _first_row("days_that_differ", organization=organization.slug, since=since)
+    return None if row is None else f"{row[0]}: hours of {row[1]} nano-USD, but a day of {row[2]}"
+
+
+def _first_row(name: str, **parameters: Any) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement(name), parameters)
+        row: tuple[Any, ...] | None = cursor.fetchone()
+    return row
+
+
+def _budgets_that_differ(organization: Organization, patience_seconds: float) -> Iterator[str]:
+    """The money budgets of running periods, and of those that ended lately, which Redis and the ledger disagree on."""
+    periods = list(
+        BudgetPeriod.objects.select_related("budget__model")
+        .filter(budget__organization=organization, budget__unit="nusd", published_version__gt=0)
+        .filter(starts_at_ms__lte=now_ms(), ends_at_ms__gt=now_ms() - _CLOSING_MS)
+    )
+    since_ms = min((period.starts_at_ms for period in periods), default=0)
+    budgets_of_release = _budgets_by_release(organization, since_ms)
+    for period in periods:
+        reference = period.budget.reference
+        without = [number for number, budgets in budgets_of_release.items() if reference not in budgets]
+        counted = _events_of(organization, period).exclude(release__in=without)
+        if difference := _differs(organization, period, counted, patience_seconds):
+            yield difference
+
+
+def _differs(
+    organization: Organization, period: BudgetPeriod, counted: QuerySet[UsageEvent], patience_seconds: float
+) -> str | None:
+    state = live_state().spent_at(organization.slug, period.budget.reference, period.subject, period.name)
+    if state is None:
+        return f"{period}: Redis has lost it"
+    spent_nusd, seq = state
+    deadline = time.monotonic() + patience_seconds
+    while (recorded_nusd := _sum_until(counted, seq)) != spent_nusd:
+        if time.monotonic() >= deadline:
+            return f"{period}: events of {recorded_nusd} nano-USD, but {spent_nusd} spent in Redis"
+        time.sleep(_PAUSE_SECONDS)
+    return None
+
+
+def _sum_until(counted: QuerySet[UsageEvent], seq: int) -> int:
+    total: int = counted.filter(seq__lte=seq).aggregate(total=Sum("amount_nusd", default=0))["total"]
+    return total
+
+
+def _events_of(organization: Organization, period: BudgetPeriod) -> QuerySet[UsageEvent]:
+    """The events of the budget's scope that were admitted in the period."""
+    budget = period.budget
+    events = UsageEvent.objects.filter(
+        organization=organization.slug,
+        reserved_at__gte=instant_of(period.starts_at_ms),
+        reserved_at__lt=instant_of(min(period.ends_at_ms, now_ms() + _CLOSING_MS)),
+    )
+    if budget.model is not None:
+        events = events.filter(request_model=budget.model.name)
+    return events if budget.scope == "organization" else events.filter(**{budget.scope: period.subject})
+
+
+def _budgets_by_release(organization: Organization, since_ms: int) -> dict[int, list[str]]:
+    """The budgets in each release that calls since then can have been admitted under.
+
+    A budget counts from the release on that first has it, so earlier calls of its period are not in Redis' sum.
+    """
+    releases = Release.objects.filter(organization=organization)
+    in_force = releases.filter(created_at__lt=instant_of(since_ms)).aggregate(number=Max("number", default=0))
+    budget_ids = Func(
+        F("document"), template="jsonb_path_query_array(%(expressions)s, '$.budgets[*].id')", output_field=JSONField()
+    )
+    return dict(releases.filter(number__gte=in_force["number"]).values_list("number", budget_ids))

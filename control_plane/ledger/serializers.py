@@ -1,0 +1,69 @@
+"""The ledger as the REST API shows it, and the questions that it answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from control_plane.api.serializers import StrictSerializer
+from control_plane.ledger.models import EVENT_KINDS, UsageEvent
+from control_plane.ledger.periods import instant_from
+from control_plane.ledger.selectors import GROUP_COLUMNS
+
+
+class InstantField(serializers.Field[datetime, str, str, Any]):
+    """An ISO date, meant as its first instant in the organization's time zone, or an ISO instant with its offset."""
+
+    default_error_messages: ClassVar = {
+        "invalid": "Give a date such as 2026-11-01, or an instant with its offset such as 2026-11-01T00:00:00Z."
+    }
+
+    def to_internal_value(self, data: str) -> datetime:
+        try:
+            return instant_from(data, self.context["request"].auth.organization.zone)
+        except ValueError:
+            self.fail("invalid")
+
+
+class SpanQuery(StrictSerializer[UsageEvent]):
+    """`from` is inclusive, `to` exclusive; either may be left out."""
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        span = {
+            "from": InstantField(source="start", default=None),
+            "to": InstantField(source="end", default=None),
+        }
+        return super().get_fields() | span
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["start"] and attrs["end"] and attrs["start"] >= attrs["end"]:
+            raise serializers.ValidationError({"to": "This must be later than from."})
+        return attrs
+
+
+class SpendQuery(SpanQuery):
+    group_by = serializers.ChoiceField(choices=list(GROUP_COLUMNS))
+
+
+class EventsQuery(SpanQuery):
+    request_id = serializers.CharField(required=False)
+    team = serializers.CharField(required=False)
+    key = serializers.CharField(required=False)
+    kind = serializers.ChoiceField(choices=EVENT_KINDS, required=False)
+    cursor = serializers.CharField(required=False)
+    page_size = serializers.CharField(required=False)
+
+
+class EventSerializer(serializers.ModelSerializer[UsageEvent]):
+    """A row of the ledger; what is absent is null."""
+
+    id = serializers.CharField(source="event_id")
+
+    class Meta:
+        model = UsageEvent
+        exclude = ("event_id", "organization")
+
+    def to_representation(self, instance: UsageEvent) -> dict[str, Any]:
+        return {name: None if value == "" else value for name, value in super().to_representation(instance).items()}
