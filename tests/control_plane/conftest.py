@@ -1,0 +1,38 @@
+"""Django for the control plane's tests, and only for them: the core's tests run without it."""
+
+from __future__ import annotations
+
+import os
+
+import django
+import pytest
+
+from kong_plugins.llm.credentials import new_credential_key
+from tests.servers import postgres_server, valkey_server
+
+_SETTINGS = {
+    "DJANGO_SETTINGS_MODULE": "control_plane.settings",
+    "DATABASE_URL": postgres_server().url,
+    "REDIS_URL": valkey_server().url,
+    "BURSAR_KEY_PEPPER": "a pepper for tests",
+    "BURSAR_CREDENTIAL_KEY": new_credential_key(),
+    "BURSAR_SECRET_KEY": "a secret for tests that is long enough for Django's own checks",
+}
+
+# Settings are read once. What they were read from is taken back, so that no program that a test starts inherits it.
+_before = dict(os.environ)
+os.environ.update(_SETTINGS)
+django.setup()
+os.environ.clear()
+os.environ.update(_before)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(postgres_address: str, django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """pytest-django makes its databases, one a worker, only once Postgres answers."""
+
+
+@pytest.fixture(autouse=True)
+def live_redis(redis_address: str) -> str:
+    """The control plane publishes to Redis wherever it changes something."""
+    return redis_address
