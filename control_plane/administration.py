@@ -47,8 +47,17 @@ class ServiceForm(_Form[Row]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        adding = self.instance._state.adding
         for name in self.fixed:
-            self.fields[name].disabled = not self.instance._state.adding
+            self.fields[name].disabled = not adding
+        if adding and "organization" in self.fields:
+            self._choose_only_organization()
+
+    def _choose_only_organization(self) -> None:
+        field: Any = self.fields["organization"]
+        choices = list(field.queryset[:2])
+        if len(choices) == 1:
+            field.initial = choices[0]
 
     @property
     def changes(self) -> dict[str, Any]:

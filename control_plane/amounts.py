@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from kong_plugins.llm.money import NUSD_PER_USD
 from kong_plugins.llm.release import BudgetUnit
+
+NUSD_PER_CENT: Final = NUSD_PER_USD // 100
 
 
 def usd_text(amount_nusd: int, *, separator: str = "") -> str:
@@ -11,6 +15,14 @@ def usd_text(amount_nusd: int, *, separator: str = "") -> str:
     dollars, rest = divmod(abs(amount_nusd), NUSD_PER_USD)
     whole = f"{dollars:,}".replace(",", separator)
     return f"{'-' if amount_nusd < 0 else ''}{whole}.{f'{rest:09}'.rstrip('0'):0<2}"
+
+
+def rounded_usd_text(amount_nusd: int) -> str:
+    """An amount in US dollars as it is shown among others: from one dollar on to the cent, below it exact."""
+    if abs(amount_nusd) >= NUSD_PER_USD:
+        cents, rest = divmod(amount_nusd, NUSD_PER_CENT)
+        amount_nusd = (cents + (rest * 2 >= NUSD_PER_CENT)) * NUSD_PER_CENT
+    return "$" + usd_text(amount_nusd, separator=",")
 
 
 def amount_text(amount: int, unit: BudgetUnit) -> str:

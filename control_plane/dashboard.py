@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.http import HttpRequest
 from django.utils import timezone
 
-from control_plane.amounts import amount_text, usd_text
+from control_plane.amounts import amount_text, rounded_usd_text, usd_text
 from control_plane.budgets.models import Budget
 from control_plane.budgets.selectors import Usage, current_usage
 from control_plane.keys.models import VirtualKey
@@ -28,7 +28,7 @@ class TeamLine:
 
     team: Team
     spent: str
-    requests: int
+    requests: str
     budget: Usage | None
     budget_text: str
 
@@ -51,7 +51,7 @@ def _overview(organization: Organization) -> dict[str, Any]:
         "chart": _chart(organization, month),
         "redis_answers": usages is not None,
         "cards": [
-            ("Spend this month", "$" + usd_text(sum(spend.amount_nusd for spend in spends.values()), separator=",")),
+            ("Spend this month", rounded_usd_text(sum(spend.amount_nusd for spend in spends.values()))),
             ("Calls this month", f"{sum(spend.requests for spend in spends.values()):,}"),
             ("Active keys", VirtualKey.objects.filter(team__organization=organization, revoked_at=None).count()),
             (f"Budgets used by {_NEARLY_FULL_PERCENT} % or more", sum(p >= _NEARLY_FULL_PERCENT for p in fullest)),
@@ -85,8 +85,8 @@ def _line(team: Team, spends: dict[str, Spend], usages: dict[str, tuple[Budget, 
     budget, usage = (usages or {}).get(team.slug, (None, None))
     return TeamLine(
         team=team,
-        spent="$" + usd_text(spend.amount_nusd if spend else 0, separator=","),
-        requests=spend.requests if spend else 0,
+        spent=rounded_usd_text(spend.amount_nusd if spend else 0),
+        requests=f"{spend.requests if spend else 0:,}",
         budget=usage,
         budget_text=f"{amount_text(budget.amount, budget.unit)} a {budget.period}" if budget else "none",
     )

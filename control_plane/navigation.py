@@ -54,6 +54,8 @@ NAVIGATION: list[dict[str, Any]] = [
         "separator": True,
         "items": [
             _entry("Releases", "inventory_2", "releases_release_changelist"),
+            _entry("Books", "fact_check", "ledger_reconciliation_changelist"),
+            _entry("Unread events", "mail", "ledger_deadletter_changelist"),
             _entry("Organizations", "domain", "teams_organization_changelist"),
             _entry("People", "person", "teams_user_changelist"),
             _entry("API tokens", "vpn_key", "api_apitoken_changelist"),

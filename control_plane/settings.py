@@ -6,7 +6,6 @@ Required: DATABASE_URL, REDIS_URL, BURSAR_KEY_PEPPER, BURSAR_CREDENTIAL_KEY, BUR
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,8 @@ INSTALLED_APPS = [
     "control_plane.keys",
     "control_plane.budgets",
     "control_plane.releases",
-    *(app for app in ("control_plane.ledger", "control_plane.alerts") if find_spec(app)),
+    "control_plane.ledger",
+    "control_plane.alerts",
 ]
 
 MIDDLEWARE = [
@@ -97,7 +97,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-LANGUAGE_CODE = "en-us"
+LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+import msgspec
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -12,6 +11,8 @@ from django.utils.safestring import SafeString
 
 from control_plane.administration import ReadOnlyAdmin, label_column
 from control_plane.releases.models import Release
+from control_plane.releases.selectors import document_of
+from kong_plugins.llm.release import encode_policy
 
 
 @admin.register(Release)
@@ -35,4 +36,5 @@ class ReleaseAdmin(ReadOnlyAdmin[Release]):
 
     @admin.display(description="Document")
     def document_text(self, release: Release) -> SafeString:
-        return format_html('<pre class="overflow-x-auto text-xs">{}</pre>', json.dumps(release.document, indent=2))
+        document = msgspec.json.format(encode_policy(document_of(release)), indent=2)
+        return format_html('<pre class="overflow-x-auto text-xs">{}</pre>', document.decode())
