@@ -1,0 +1,121 @@
+"""Who is calling: one valid key, presented once, and nothing learnt from a refusal."""
+
+from __future__ import annotations
+
+import pytest
+
+from kong_plugins.llm.authentication import KEY_HEADERS, MAX_USER_LENGTH, Authenticator
+from kong_plugins.llm.errors import InvalidApiKey, PolicyUnavailable, TeamMismatch
+from kong_plugins.llm.keys import issue_key
+from kong_plugins.llm.store import Store
+from tests.llm.gateway import PEPPER, Gateway, now_ms
+
+
+def test_a_key_becomes_its_team_with_the_callers_own_label(gateway: Gateway) -> None:
+    caller = gateway.caller(x_user_id="alice", x_team="search", content_length="12", content_encoding="gzip")
+
+    assert caller.principal.organization == gateway.organization
+    assert (caller.principal.team, caller.principal.key, caller.principal.key_name) == (
+        "search",
+        gateway.key_record.id,
+        "search-prod",
+    )
+    assert caller.principal.user == "alice"
+    assert (caller.content_length, caller.content_encoding) == (12, "gzip")
+
+
+@pytest.mark.parametrize("header", KEY_HEADERS)
+def test_every_sdk_s_header_for_the_key_works(gateway: Gateway, header: str) -> None:
+    value = f"bearer  {gateway.key} " if header == "authorization" else gateway.key
+
+    assert gateway.authenticator.authenticate({header: [value]}).principal.team == "search"
+
+
+def test_the_same_key_in_two_headers_is_one_key(gateway: Gateway) -> None:
+    caller = gateway.caller(x_api_key=gateway.key)
+
+    assert caller.principal.key == gateway.key_record.id
+
+
+def test_two_different_keys_are_refused_even_if_both_are_valid(gateway: Gateway) -> None:
+    _, other = gateway.new_key()
+
+    with pytest.raises(InvalidApiKey, match="once"):
+        gateway.caller(x_api_key=other)
+
+
+def test_a_header_that_comes_twice_is_refused(gateway: Gateway) -> None:
+    with pytest.raises(InvalidApiKey, match="once"):
+        gateway.authenticator.authenticate({"authorization": [f"Bearer {gateway.key}"] * 2})
+
+
+def test_no_key_is_told_where_to_put_one(gateway: Gateway) -> None:
+    with pytest.raises(InvalidApiKey, match="Authorization"):
+        gateway.authenticator.authenticate({"x-api-key": [], "accept": ["*/*"]})
+
+
+def test_every_key_that_is_not_in_force_gets_the_same_answer(gateway: Gateway) -> None:
+    _, unknown = issue_key()
+    _, inactive = gateway.new_key(active=False)
+    _, expired = gateway.new_key(expires_at_ms=now_ms())
+    _, forged = gateway.new_key(digest="0" * 64)
+    mistyped = gateway.key[:-1] + ("A" if gateway.key[-1] != "A" else "B")
+
+    messages = set()
+    for key in (unknown, inactive, expired, forged, mistyped, "sk-foreign", "bsr_\udcff", ""):
+        with pytest.raises(InvalidApiKey) as caught:
+            gateway.authenticator.authenticate({"x-api-key": [key]})
+        messages.add(caught.value.message)
+
+    assert len(messages) == 1
+
+
+def test_a_key_works_until_the_instant_at_which_it_expires(store: Store, gateway: Gateway) -> None:
+    _, key = gateway.new_key(expires_at_ms=1000)
+
+    Authenticator(store, key_pepper=PEPPER, now_ms=lambda: 999).authenticate({"x-api-key": [key]})
+    with pytest.raises(InvalidApiKey):
+        Authenticator(store, key_pepper=PEPPER, now_ms=lambda: 1000).authenticate({"x-api-key": [key]})
+
+
+def test_a_revoked_key_stops_on_its_next_request(gateway: Gateway) -> None:
+    gateway.caller()
+
+    gateway.new_key(id=gateway.key_record.id, digest=gateway.key_record.digest, version=2, active=False)
+
+    with pytest.raises(InvalidApiKey):
+        gateway.caller()
+
+
+@pytest.mark.parametrize("team", ["support", "", "SEARCH"])
+def test_a_key_speaks_for_its_own_team_only(gateway: Gateway, team: str) -> None:
+    with pytest.raises(TeamMismatch):
+        gateway.caller(x_team=team)
+
+
+@pytest.mark.parametrize("user", ["", "x" * (MAX_USER_LENGTH + 1), "new\nline", "\udcff", "\x1b[31m"])
+def test_a_label_that_could_not_be_shown_is_dropped(gateway: Gateway, user: str) -> None:
+    assert gateway.caller(x_user_id=user).principal.user is None
+
+
+def test_the_trace_is_taken_from_its_standard_header(gateway: Gateway) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+
+    assert gateway.caller(traceparent=f"00-{trace}-b7ad6b7169203331-01").trace_id == trace
+    assert gateway.caller(traceparent="00-zzz").trace_id is None
+
+
+@pytest.mark.parametrize("length", ["", "ten", "-1", "9" * 30])
+def test_a_length_that_is_none_is_left_to_the_body(gateway: Gateway, length: str) -> None:
+    assert gateway.caller(content_length=length).content_length is None
+
+
+def test_a_store_that_is_away_refuses_everyone() -> None:
+    away = Store.from_url("redis://127.0.0.1:1", timeout_ms=50)
+    _, key = issue_key()
+
+    with pytest.raises(PolicyUnavailable) as caught:
+        Authenticator(away, key_pepper=PEPPER).authenticate({"x-api-key": [key]})
+
+    assert caught.value.headers()["retry-after"] == "1"
+    away.close()

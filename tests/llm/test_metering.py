@@ -1,0 +1,195 @@
+"""What did it cost: every end that a call can come to is settled once, and never for nothing if it was billed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from kong_plugins.llm.events import UsageEvent
+from kong_plugins.llm.grants import Grant
+from kong_plugins.llm.metering import settle
+from kong_plugins.llm.store import StoreUnavailable
+from tests.llm.cast import deployment
+from tests.llm.gateway import BUDGET, Gateway, answer, completion, finished
+
+CHUNK = b'data: {"id":"c","model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":" word"}}]}\n\n'
+
+
+@pytest.fixture
+def budget(gateway: Gateway) -> Gateway:
+    """A gateway whose team has a large monthly budget."""
+    gateway.publish(budgets=(BUDGET,))
+    gateway.set_cap(10**12)
+    return gateway
+
+
+def spent(gateway: Gateway) -> tuple[int, int]:
+    """What the team's budget has spent, and what it still holds."""
+    state = gateway.store.budget_state(gateway.organization, BUDGET.id, "search", gateway.set_cap(10**12, version=2))
+    assert state is not None
+    return state.spent, state.held
+
+
+def settled(gateway: Gateway, grant: Grant, data: bytes = b"", **changes: Any) -> UsageEvent:
+    settle(gateway.store, finished(grant, data, **changes))
+    [event] = gateway.events()
+    return event
+
+
+def test_an_answer_is_booked_at_the_providers_own_count(budget: Gateway) -> None:
+    grant = budget.admit(max_tokens=50)
+
+    event = settled(budget, grant, completion(prompt_tokens=9, completion_tokens=20))
+
+    assert (event.kind, event.outcome, event.quality, event.http_status) == ("posted", "completed", "exact", 200)
+    assert (event.input_tokens, event.output_tokens) == (9, 20)
+    assert event.amount_nusd == 9 * 150 + 20 * 600
+    assert spent(budget) == (event.amount_nusd, 0)
+    assert (event.id, event.request_id) == (f"{grant.meter.facts.request_id}:1", grant.meter.facts.request_id)
+    assert (event.hold_nusd, event.granted_max_tokens) == (grant.meter.hold_nusd, 50)
+    assert event.response_model == "gpt-4o-mini-2024-07-18"
+    assert (event.latency_ms, event.first_token_ms) == (120, 40)
+
+
+def test_a_call_that_is_reported_twice_is_booked_once(budget: Gateway) -> None:
+    grant = budget.admit()
+    settled(budget, grant, completion())
+
+    settle(budget.store, finished(grant, completion()))
+
+    assert budget.events() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"applied": False, "connected": False, "source": "exit", "status": 503}, "not_sent"),
+        ({"connected": False, "source": "error", "status": 502}, "not_sent"),
+        ({"status": 429}, "provider_error"),
+        ({"status": 500}, "provider_error"),
+        ({"status": 302}, "provider_error"),
+    ],
+)
+def test_what_the_provider_did_not_do_is_given_back(budget: Gateway, changes: dict[str, Any], outcome: str) -> None:
+    event = settled(budget, budget.admit(), b'{"error":{}}', **changes)
+
+    assert (event.kind, event.outcome, event.amount_nusd) == ("voided", outcome, 0)
+    assert event.http_status == changes.get("status", 200)
+    assert spent(budget) == (0, 0)
+
+
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_provider_that_fell_silent_after_the_request_may_have_billed_all_of_it(budget: Gateway, status: int) -> None:
+    grant = budget.admit()
+
+    event = settled(budget, grant, source="error", status=status)
+
+    assert (event.kind, event.outcome, event.quality) == ("posted", "unanswered", "upper_bound")
+    assert event.amount_nusd == grant.meter.hold_nusd
+    assert spent(budget) == (grant.meter.hold_nusd, 0)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b'{"usage":null}', b'{"usage":{"prompt_tokens":-5,"completion_tokens":1}}', b"<html>"]
+)
+def test_an_answer_without_usage_costs_its_whole_hold(budget: Gateway, data: bytes) -> None:
+    grant = budget.admit(n=3)
+
+    event = settled(budget, grant, data)
+
+    assert (event.quality, event.amount_nusd) == ("upper_bound", grant.meter.hold_nusd)
+    assert event.output_tokens == 3 * 1024
+    assert event.input_tokens == grant.meter.terms.input_bound_tokens
+
+
+def test_a_zero_that_the_provider_states_costs_nothing(budget: Gateway) -> None:
+    event = settled(budget, budget.admit(), completion(0, 0))
+
+    assert (event.kind, event.quality, event.amount_nusd) == ("posted", "exact", 0)
+
+
+@pytest.mark.parametrize(("ended_at_deadline", "outcome"), [(False, "interrupted"), (True, "deadline")])
+def test_a_stream_that_breaks_off_costs_what_was_sent_of_it(
+    budget: Gateway, ended_at_deadline: bool, outcome: str
+) -> None:
+    grant = budget.admit(stream=True, max_tokens=400)
+
+    event = settled(
+        budget,
+        grant,
+        answer=answer(CHUNK * 15, stream=True, complete=False),
+        ended_at_deadline=ended_at_deadline,
+    )
+
+    assert (event.quality, event.outcome) == ("partial", outcome)
+    assert 15 <= event.output_tokens <= 15 * 5 + 16
+    assert event.amount_nusd is not None
+    assert 15 * 600 <= event.amount_nusd < grant.meter.hold_nusd / 2
+    assert spent(budget) == (event.amount_nusd, 0)
+
+
+def test_a_broken_stream_never_costs_more_than_its_hold(budget: Gateway) -> None:
+    grant = budget.admit(stream=True, max_tokens=5)
+
+    event = settled(budget, grant, answer=answer(CHUNK * 900, stream=True, complete=False))
+
+    assert (event.quality, event.output_tokens, event.amount_nusd) == ("partial", 5, grant.meter.hold_nusd)
+
+
+def test_a_model_whose_thinking_is_not_shown_costs_its_hold_when_its_stream_breaks_off(budget: Gateway) -> None:
+    budget.publish(budgets=(BUDGET,), deployments=(deployment(provider_model="o3"),))
+    grant = budget.admit(stream=True, max_tokens=400)
+
+    event = settled(budget, grant, answer=answer(CHUNK * 15, stream=True, complete=False))
+
+    assert (event.quality, event.amount_nusd) == ("upper_bound", grant.meter.hold_nusd)
+
+
+@pytest.mark.parametrize("status", [499, 0])
+def test_a_client_that_leaves_before_the_answer_does_not_dodge_the_cost(budget: Gateway, status: int) -> None:
+    plain, streamed = budget.admit(), budget.admit(stream=True)
+
+    whole = settled(budget, plain, status=status)
+    begun = settled(budget, streamed, status=status)
+
+    assert (whole.outcome, whole.quality, whole.amount_nusd) == ("abandoned", "upper_bound", plain.meter.hold_nusd)
+    assert (begun.outcome, begun.quality, begun.output_tokens) == ("abandoned", "partial", 16)
+    assert begun.amount_nusd is not None
+    assert 0 < begun.amount_nusd < streamed.meter.hold_nusd
+
+
+def test_a_call_without_a_price_is_counted_and_its_amount_is_unknown(gateway: Gateway) -> None:
+    gateway.publish(deployments=(deployment(price=None),))
+
+    event = settled(gateway, gateway.admit(), completion())
+
+    assert (event.quality, event.amount_nusd, event.output_tokens) == ("unpriced", None, 20)
+
+
+def test_a_truth_that_comes_after_the_lease_posts_the_difference(budget: Gateway) -> None:
+    budget.admission = type(budget.admission)(
+        budget.store, msgspec.structs.replace(budget.settings, deadline_ms=1, lease_grace_ms=1)
+    )
+    grant = budget.admit()
+    while budget.store.expire_due(budget.organization) == 0:
+        pass
+    [expired] = budget.events()
+
+    adjusted = settled(budget, grant, completion())
+
+    assert (expired.kind, expired.amount_nusd) == ("expired", grant.meter.hold_nusd)
+    assert adjusted.kind == "adjusted"
+    assert adjusted.amount_nusd == 9 * 150 + 20 * 600 - grant.meter.hold_nusd
+    assert spent(budget) == (9 * 150 + 20 * 600, 0)
+
+
+def test_a_store_that_is_away_leaves_the_hold_to_its_lease(budget: Gateway) -> None:
+    away = type(budget.store).from_url("redis://127.0.0.1:1", timeout_ms=50)
+
+    with pytest.raises(StoreUnavailable):
+        settle(away, finished(budget.admit(), completion()))
+
+    assert budget.store.open_holds(budget.organization) == 1
+    away.close()

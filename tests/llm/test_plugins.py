@@ -1,0 +1,175 @@
+"""The three plugins as Kong runs them: the real entry files, the real PDK object, a real Redis."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kong_plugins.llm import node
+from tests.llm.cast import CREDENTIAL_KEY, PROVIDER_KEY
+from tests.llm.gateway import PEPPER, Gateway, body, completion
+from tests.llm.kong import PLUGINS, KongRequest, plugin
+
+ENTRY_FILES = sorted(PLUGINS.glob("llm-*.py"))
+CACHED = (node.settings, node.store, node.authenticator, node.admission)
+
+
+@pytest.fixture
+def plugins(gateway: Gateway, redis_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Key-auth and rate-limit of one node, in the order in which Kong runs them."""
+    monkeypatch.setenv("REDIS_URL", redis_address)
+    monkeypatch.setenv("BURSAR_REDIS_TIMEOUT_MS", "5000")
+    monkeypatch.setenv("BURSAR_KEY_PEPPER", PEPPER)
+    monkeypatch.setenv("BURSAR_CREDENTIAL_KEY", CREDENTIAL_KEY)
+    for made_once in CACHED:
+        made_once.cache_clear()
+    yield [plugin("llm-key-auth", protocol="openai_chat"), plugin("llm-rate-limit", protocol="openai_chat")]
+    node.store().close()
+    for made_once in CACHED:
+        made_once.cache_clear()
+
+
+def access(plugins: list[Any], request: KongRequest) -> KongRequest:
+    for each in plugins:
+        request.run(each, "access")
+    return request
+
+
+def granted_call(request: KongRequest, data: bytes) -> dict[str, Any]:
+    """What the guard leaves behind for the meter, as it comes out of Lua."""
+    return {
+        "meter": request.shared["llm_grant"]["meter"],
+        "applied": True,
+        "connected": True,
+        "source": "service",
+        "status": 200,
+        "head": data[:4096].decode("utf-8", "surrogateescape"),
+        "tail": data[-16384:].decode("utf-8", "surrogateescape"),
+        "bytes": len(data),
+        "events": 0,
+        "complete": True,
+        "ended_at_deadline": False,
+        "latency_ms": 120.0,
+        "content_type": "application/json",
+        "content_encoding": "",
+    }
+
+
+def test_a_call_goes_through_all_three_plugins(plugins: list[Any], gateway: Gateway) -> None:
+    request = access(plugins, KongRequest(body(), authorization=f"Bearer {gateway.key}", x_user_id="alice"))
+
+    assert request.exit is None
+    grant = request.shared["llm_grant"]
+    assert grant["set_headers"]["authorization"] == f"Bearer {PROVIDER_KEY}"
+    request.shared["llm_call"] = granted_call(request, completion())
+    request.run(plugin("llm-token-meter"), "log")
+
+    [event] = gateway.events()
+    assert (event.kind, event.quality, event.request_id, event.user) == ("posted", "exact", grant["id"], "alice")
+    assert (event.latency_ms, event.first_token_ms) == (120, None)
+
+
+def test_each_handler_asks_kong_once_and_answers_once(plugins: list[Any], gateway: Gateway) -> None:
+    request = access(plugins, KongRequest(body(), authorization=f"Bearer {gateway.key}"))
+    request.run(plugin("llm-token-meter"), "log")
+
+    assert request.calls == [
+        "kong.request.get_headers",
+        "kong.ctx.shared.set",
+        "kong.client.authenticate",
+        "kong.ctx.shared.get",
+        "kong.request.get_raw_body",
+        "kong.ctx.shared.set",
+        "kong.ctx.shared.get",
+    ]
+
+
+def test_kong_is_told_the_team_and_the_key(plugins: list[Any], gateway: Gateway) -> None:
+    request = access(plugins, KongRequest(body(), x_api_key=gateway.key))
+
+    team, key = request.authenticated
+    assert (team["username"], team["custom_id"]) == ("search", f"{gateway.organization}/search")
+    assert key == {"id": gateway.key_record.id}
+
+
+def test_a_request_without_a_key_ends_at_the_first_plugin(plugins: list[Any], gateway: Gateway) -> None:
+    request = access(plugins, KongRequest(body()))
+
+    assert request.exit is not None
+    status, error, headers = request.exit
+    assert (status, error["error"]["code"]) == (401, "invalid_api_key")
+    assert headers == {"content-type": "application/json", "x-should-retry": "false"}
+    assert request.shared == {}
+
+
+def test_bytes_that_are_no_text_are_refused_and_not_an_accident(plugins: list[Any], gateway: Gateway) -> None:
+    request = access(plugins, KongRequest(body(), authorization="Bearer \udcff\udcfe", x_user_id="\udcff"))
+
+    assert request.exit is not None
+    assert request.exit[0] == 401
+
+
+def test_a_refusal_is_told_in_the_words_of_the_wire_format(plugins: list[Any], gateway: Gateway) -> None:
+    request = access(plugins, KongRequest(body(model="nope"), authorization=f"Bearer {gateway.key}"))
+
+    assert request.exit is not None
+    status, error, _ = request.exit
+    assert status == 404
+    assert set(error["error"]) == {"message", "type", "param", "code"}
+    assert "llm_grant" not in request.shared
+
+
+def test_a_body_that_is_too_large_by_its_header_is_not_even_read(plugins: list[Any], gateway: Gateway) -> None:
+    request = access(plugins, KongRequest(body(), authorization=f"Bearer {gateway.key}", content_length="99999999"))
+
+    assert request.exit is not None
+    assert request.exit[0] == 413
+    assert "kong.request.get_raw_body" not in request.calls
+
+
+def test_no_body_is_a_malformed_request(plugins: list[Any], gateway: Gateway) -> None:
+    request = access(plugins, KongRequest(b"", authorization=f"Bearer {gateway.key}"))
+
+    assert request.exit is not None
+    assert request.exit[0] == 400
+
+
+def test_without_a_caller_nothing_is_decided(plugins: list[Any], gateway: Gateway) -> None:
+    """Kong went on although key-auth could not answer."""
+    request = access(plugins[1:], KongRequest(body(), authorization=f"Bearer {gateway.key}"))
+
+    assert request.exit is not None
+    status, error, headers = request.exit
+    assert (status, error["error"]["code"], headers["retry-after"]) == (503, "policy_unavailable", "1")
+
+
+def test_a_request_without_a_grant_is_not_metered(plugins: list[Any], gateway: Gateway) -> None:
+    request = access(plugins, KongRequest(body()))
+    request.run(plugin("llm-token-meter"), "log")
+
+    assert gateway.events() == []
+
+
+@pytest.mark.parametrize("file", ENTRY_FILES, ids=lambda file: file.stem)
+def test_an_entry_file_is_thin_and_safe_for_kongs_loader(file: Any) -> None:
+    """It imports the core only, and has no phase that would buffer streams or run where Kong cannot refuse."""
+    tree = ast.parse(file.read_text())
+    imported = {name.module for name in ast.walk(tree) if isinstance(name, ast.ImportFrom)}
+    imported |= {alias.name for name in ast.walk(tree) if isinstance(name, ast.Import) for alias in name.names}
+    [handlers] = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    methods = {node.name for node in handlers.body if isinstance(node, ast.FunctionDef)}
+
+    assert imported <= {"typing", "kong_plugins.llm"} | {
+        name for name in imported if name and name.startswith("kong_plugins.llm.")
+    }
+    assert methods in ({"__init__", "access"}, {"__init__", "log"})
+    assert not handlers.decorator_list
+    assert len(file.read_text().splitlines()) < 50
+
+
+def test_these_three_are_all_that_kongs_loader_finds() -> None:
+    assert sorted(PLUGINS.glob("*.py")) == ENTRY_FILES
+    assert [file.stem for file in ENTRY_FILES] == ["llm-key-auth", "llm-rate-limit", "llm-token-meter"]
