@@ -75,7 +75,7 @@ def gateway_program(gateway: Gateway, ports: Ports, *, prefix: Path, edge_settin
         "KONG_LOG_LEVEL": "notice",
         "KONG_NGINX_DAEMON": "off",
         "KONG_NGINX_WORKER_PROCESSES": "1",
-        "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": "10m",
+        "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": "12m",
         "KONG_NGINX_HTTP_CLIENT_BODY_BUFFER_SIZE": "1m",
         "KONG_NGINX_HTTP_LUA_SOCKET_READ_TIMEOUT": "5s",
         "KONG_PLUGINS": "bundled,llm-key-auth,llm-rate-limit,llm-guard,llm-token-meter",

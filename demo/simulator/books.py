@@ -45,10 +45,12 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 @dataclass(slots=True)
 class Call:
     """One line of the books. Refused calls stand here too, with no tokens; without an account where the
-    bearer token was not one of ours."""
+    bearer token was not one of ours. `header_names` are those of the request, so that a test can ask what a
+    gateway has let through."""
 
     account: str | None
     client_request_id: str | None
+    header_names: tuple[str, ...] = ()
     model: DemoModel | None = None
     stream: bool = False
     status: int = 200
@@ -79,7 +81,7 @@ class Call:
 
     def as_row(self) -> dict[str, Any]:
         """The line as `GET /_books` shows it."""
-        names = ("id", "client_request_id", "account", "stream", "status", "finished", "amount_nusd")
+        names = ("id", "client_request_id", "header_names", "account", "stream", "status", "finished", "amount_nusd")
         tokens = ("input_tokens", "cache_read_tokens", "output_tokens")
         return {"model": self.model and self.model.name} | {name: getattr(self, name) for name in names + tokens}
 

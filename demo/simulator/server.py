@@ -75,7 +75,8 @@ class Simulator:
     async def complete_chat(self, request: web.Request) -> web.StreamResponse:
         started_s = time.monotonic()
         account = _bearer(request)
-        call = self._books.enter(Call(_known(account), request.headers.get("x-client-request-id")))
+        names = tuple(sorted({name.lower() for name in request.headers}))
+        call = self._books.enter(Call(_known(account), request.headers.get("x-client-request-id"), names))
         try:
             chat, behaviour = await self._admit(request, account, call)
         except ProviderError as error:

@@ -23,11 +23,8 @@ class RunningSystem:
     """A system with its processes, for tests that kill them."""
 
     stack: Stack
+    system: System
     run: Path
-
-    @property
-    def system(self) -> System:
-        return System(self.stack.ready)
 
     def plugin_server_ids(self, name: str) -> list[int]:
         return process_ids("bursar-pluginserver", name, str(self.run / "edge.env"))
@@ -44,15 +41,15 @@ class RunningSystem:
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One system that the tests of a session share; each makes teams of its own in it."""
-    with Stack(tmp_path_factory.mktemp("system"), settings=_SETTINGS) as stack:
-        yield System(stack.ready)
+    with Stack(tmp_path_factory.mktemp("system"), settings=_SETTINGS) as stack, System(stack.ready) as running:
+        yield running
 
 
 @pytest.fixture
 def short_lease_system(tmp_path: Path) -> Iterator[RunningSystem]:
     """A system of the test's own, to be broken; its holds expire after five seconds."""
-    with Stack(tmp_path, settings=_SETTINGS | _LEASE_OF_FIVE_SECONDS) as stack:
-        yield RunningSystem(stack, tmp_path)
+    with Stack(tmp_path, settings=_SETTINGS | _LEASE_OF_FIVE_SECONDS) as stack, System(stack.ready) as running:
+        yield RunningSystem(stack, running, tmp_path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 from openai import OpenAI
@@ -51,7 +52,8 @@ class Team:
 
     def sdk(self, *, key: str | None = None) -> OpenAI:
         """The unmodified OpenAI SDK with its base URL changed; without retries, so that a test sees each answer."""
-        return OpenAI(base_url=f"{self.system.gateway}/v1", api_key=key or self.key, max_retries=0, timeout=60)
+        base_url = f"{self.system.gateway}/v1"
+        return self.system.closing(OpenAI(base_url=base_url, api_key=key or self.key, max_retries=0, timeout=60))
 
     def post(self, body: bytes | dict[str, Any], **headers: str) -> httpx.Response:
         """A raw chat completion request with this team's key."""
@@ -109,6 +111,19 @@ class System:
         self.api = httpx.Client(
             base_url=ready["control_plane"], headers={"authorization": f"Token {ready['api_token']}"}, timeout=30
         )
+        self._to_close = ExitStack()
+        self._to_close.callback(self.api.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._to_close.close()
+
+    def closing(self, client: OpenAI) -> OpenAI:
+        """Have a client closed when the tests are through."""
+        self._to_close.callback(client.close)
+        return client
 
     def provider_call(self, method: str, path: str, account: str, **arguments: Any) -> httpx.Response:
         url = f"{self.provider}{path}"

@@ -21,7 +21,7 @@ def test_a_client_that_leaves_mid_stream_is_charged_at_least_what_was_sent_and_a
     [row] = eventually(team.spent_in_ledger, within_s=10, what="the broken-off call in the ledger")
     [billed] = team.books()
     assert row["quality"] == "partial"
-    assert 12 <= billed["output_tokens"] < 400
+    assert 11 <= billed["output_tokens"] < 400, "the first event only names the role"
     assert billed["amount_nusd"] <= row["amount_nusd"] <= row["hold_nusd"]
     assert row["amount_nusd"] < row["hold_nusd"] / 2, "a short stream must not cost its whole hold"
     assert team.budget()["state"]["held"] == 0

@@ -24,11 +24,18 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "key",
-    ["", "sk-not-ours", "bsr_AAAAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_AAAAAA"],
-    ids=["none", "foreign", "forged"],
+    ["none", "sk-not-ours", "bsr_AAAAAAAAAAAA_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA_AAAAAA"],
+    ids=["word", "foreign", "forged"],
 )
 def test_a_wrong_key_is_401(team: Team, key: str) -> None:
     answer = team.post(team.request(), authorization=f"Bearer {key}")
+
+    assert answer.status_code == 401
+    assert error_of(answer)["code"] == "invalid_api_key"
+
+
+def test_no_key_at_all_is_401(system: System, team: Team) -> None:
+    answer = httpx.post(f"{system.gateway}/v1/chat/completions", json=team.request())
 
     assert answer.status_code == 401
     assert error_of(answer)["code"] == "invalid_api_key"
