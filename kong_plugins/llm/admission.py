@@ -114,8 +114,8 @@ class Admission:
     def _fetch(self, organization: str) -> RoutingTable:
         try:
             document = self._store.get_policy(organization)
-        except StoreUnavailable:
-            raise _undecided() from None
+        except StoreUnavailable as error:
+            raise _undecided() from error
         if document is None:
             raise _undecided()
         self._tables[organization] = RoutingTable(document)
@@ -153,7 +153,8 @@ class Admission:
             request_id=offer.facts.request_id,
             policy_number=table.document.number,
             lease_ms=self._settings.lease_ms,
-            hold_nusd=offer.terms.cost_nusd or 0,
+            hold_nusd=offer.terms.cost_nusd,
+            hold_tokens=offer.terms.tokens,
             limits=limits,
             budgets=budgets,
             draft=event_fields(offer.facts),
@@ -162,9 +163,9 @@ class Admission:
     def _reserve(self, reservation: Reservation) -> Granted:
         try:
             result = self._store.reserve(reservation)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             self._give_up(reservation)
-            raise _undecided() from None
+            raise _undecided() from error
         if isinstance(result, Denied):
             _refuse(result)
         if isinstance(result, Unready):

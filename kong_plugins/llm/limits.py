@@ -6,14 +6,17 @@ checks them all and then counts them all, or changes nothing.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from kong_plugins.llm.keys import Principal
+from kong_plugins.llm.money import MAX_CAP_NUSD
 from kong_plugins.llm.release import Budget, BudgetUnit, Limit, LimitUnit, PolicyDocument, Scope
-from kong_plugins.llm.windows import Period, next_period, period_at
+from kong_plugins.llm.windows import Period, PeriodKind, next_period, period_at
 
 UnreadyReason = Literal["not_ready", "stale_policy", "no_period", "request_id_used"]
 
@@ -26,14 +29,24 @@ _PERIOD_WORDS: Final = {
     "year": "yearly",
     "total": "total",
 }
+_BUDGET_WORDS: Final = {"nusd": "budget", "tokens": "token budget", "requests": "request budget"}
+# It is spliced into events and names as it is.
+_REQUEST_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_HOUR_MS: Final = 3_600_000
+# How far an edge's clock may be off in either direction, less the hour for which periods are remembered.
+_CLOCK_TOLERANCE_MS: Final = 12 * _HOUR_MS
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
-    """The most that one call can use: its tokens, in and out, and its cost; None where no price is known."""
+    """The most that one call can use: its tokens, in and out, and its cost; None where no price is known.
+
+    `floor_nusd` is the least money that is of any use to it, by default all of its cost.
+    """
 
     request_model: str
     tokens: int
     cost_nusd: int | None
+    floor_nusd: int | None = None
 
 
 class LimitCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +63,10 @@ class LimitCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """One budget of one subject, in the period of now and in the next, between which Redis' clock chooses.
+    """One budget of one subject, in two periods that follow each other, between which Redis' clock chooses.
 
-    A money budget may grant less than `cost`, down to `floor`; other units grant all or nothing.
+    A budget that refuses may grant less than `cost`, down to `floor`. A shadow budget only reports that it would have
+    refused; a soft one is neither.
     """
 
     id: str
@@ -64,19 +78,34 @@ class BudgetCheck(msgspec.Struct, frozen=True, kw_only=True):
     cost: int
     floor: int
     refuses: bool
+    shadow: bool
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt to hold what a call may use. `draft` is a JSON object with the event's fields known so far."""
+    """One attempt to hold what a call may use, at most `hold_nusd` (None where no price is known) and `hold_tokens`.
+
+    `draft` is a JSON object with the fields of the event that are known so far; the store adds its id, kind, seq,
+    instants and amounts, and what says how the call ended.
+    """
 
     organization: str
     request_id: str
     policy_number: int
     lease_ms: int
-    hold_nusd: int
+    hold_nusd: int | None
+    hold_tokens: int
     limits: tuple[LimitCheck, ...]
     budgets: tuple[BudgetCheck, ...]
     draft: bytes
+
+    def __post_init__(self) -> None:
+        check_request_id(self.request_id)
+        check_amount(self.hold_nusd or 0)
+        check_amount(self.hold_tokens)
+        for budget in self.budgets:
+            check_amount(budget.cost)
+            if not 0 <= budget.floor <= budget.cost:
+                raise ValueError("a floor lies between nothing and the cost")
 
 
 class LimitState(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,11 +117,15 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
-    """The call is held: `granted_nusd` of money, until `reserved_at_ms` plus the lease."""
+    """The call is held: `granted_nusd` of money, until `reserved_at_ms` plus the lease.
+
+    `shadow_refusals` names the limits and budgets that would have refused it, were they not in shadow mode.
+    """
 
     reserved_at_ms: int
     granted_nusd: int
     limits: tuple[LimitState, ...]
+    shadow_refusals: tuple[str, ...] = ()
 
 
 class Denied(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,18 +145,32 @@ class Unready(msgspec.Struct, frozen=True, kw_only=True):
     reason: UnreadyReason
 
 
+def check_request_id(request_id: str) -> None:
+    """Raises: ValueError: it is no such id (letters, digits, `-` and `_`, at most 64)."""
+    if _REQUEST_ID.fullmatch(request_id) is None:
+        raise ValueError(f"not a request id: {request_id!r}")
+
+
+def check_amount(amount: int) -> None:
+    """Raises: ValueError: Redis could not count it exactly, or it is negative."""
+    if not 0 <= amount <= MAX_CAP_NUSD:
+        raise ValueError(f"an amount must lie between 0 and {MAX_CAP_NUSD}: {amount}")
+
+
 def checks_for(
     document: PolicyDocument, principal: Principal, demand: Demand, *, now_ms: int
 ) -> tuple[tuple[LimitCheck, ...], tuple[BudgetCheck, ...]]:
-    """The checks of every limit and budget that this call falls under. `now_ms` only has to be right to a period."""
-    zone = ZoneInfo(document.time_zone)
+    """The checks of every limit and budget that this call falls under. `now_ms` only has to be right to 11 hours.
+
+    A user's limits and budgets do not concern a call that names no user.
+    """
     limits = tuple(
         _limit_check(limit, subject, demand)
         for limit in document.limits
         if (subject := _subject_of(limit.scope, principal, demand)) is not None
     )
     budgets = tuple(
-        _budget_check(budget, subject, demand, _periods(document, budget, zone, now_ms))
+        _budget_check(budget, subject, demand, _periods(document, budget, now_ms))
         for budget in document.budgets
         if (subject := _subject_of(budget.scope, principal, demand)) is not None
     )
@@ -169,23 +216,33 @@ def _limit_check(limit: Limit, subject: str, demand: Demand) -> LimitCheck:
 
 def _budget_check(budget: Budget, subject: str, demand: Demand, periods: tuple[Period, Period]) -> BudgetCheck:
     cost = {"nusd": demand.cost_nusd or 0, "tokens": demand.tokens, "requests": 1}[budget.unit]
+    floor = cost if budget.unit != "nusd" or demand.floor_nusd is None else min(cost, demand.floor_nusd)
     return BudgetCheck(
         id=budget.id,
         subject=subject,
-        scope_name=f"{_scope_word(budget.scope)} {_PERIOD_WORDS[budget.period]} budget",
+        scope_name=f"{_scope_word(budget.scope)} {_PERIOD_WORDS[budget.period]} {_BUDGET_WORDS[budget.unit]}",
         unit=budget.unit,
         current=periods[0],
         following=periods[1],
         cost=cost,
-        floor=cost,
+        floor=floor,
         refuses=budget.hard and not budget.shadow,
+        shadow=budget.hard and budget.shadow,
     )
 
 
-def _periods(document: PolicyDocument, budget: Budget, zone: ZoneInfo, now_ms: int) -> tuple[Period, Period]:
-    start = document.fiscal_month_start
-    current = period_at(budget.period, now_ms, zone, fiscal_month_start=start)
-    return current, next_period(budget.period, current, zone, fiscal_month_start=start)
+def _periods(document: PolicyDocument, budget: Budget, now_ms: int) -> tuple[Period, Period]:
+    return _periods_around(budget.period, now_ms // _HOUR_MS, document.time_zone, document.fiscal_month_start)
+
+
+@lru_cache(maxsize=1024)
+def _periods_around(kind: PeriodKind, hour: int, time_zone: str, fiscal_month_start: int) -> tuple[Period, Period]:
+    """The period of half a day before this hour, and the one after it: the shortest of them, two days, holds this
+    hour in its middle, so that a clock that is off by some hours still offers the right one."""
+    zone = ZoneInfo(time_zone)
+    earlier_ms = hour * _HOUR_MS - _CLOCK_TOLERANCE_MS
+    current = period_at(kind, earlier_ms, zone, fiscal_month_start=fiscal_month_start)
+    return current, next_period(kind, current, zone, fiscal_month_start=fiscal_month_start)
 
 
 def _scope_word(scope: Scope) -> str:

@@ -6,6 +6,7 @@ call whose answer was lost is simply made again. All names of one organization c
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeVar, cast
@@ -17,7 +18,17 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from kong_plugins.llm.keys import KeyRecord
-from kong_plugins.llm.limits import Denied, Granted, LimitState, Reservation, Unready
+from kong_plugins.llm.limits import (
+    BudgetCheck,
+    Denied,
+    Granted,
+    LimitCheck,
+    LimitState,
+    Reservation,
+    Unready,
+    check_amount,
+    check_request_id,
+)
 from kong_plugins.llm.release import PolicyDocument, decode_policy, encode_policy
 from kong_plugins.llm.scripts import lua_file, script_source
 
@@ -27,6 +38,7 @@ PostResult = Literal["posted", "voided", "adjusted", "duplicate", "orphan"]
 TOMBSTONE_MS: Final = 15 * 60_000
 LATE_TRUTH_MS: Final = 7 * 86_400_000
 REFUSALS_WRITTEN_A_SECOND: Final = 100
+REFUSAL_REMEMBERED_MS: Final = 60_000
 ABANDONED_AFTER_MS: Final = 60_000
 
 _GROUP: Final = "ledger"
@@ -121,6 +133,7 @@ class Store:
         thresholds_percent: Iterable[int],
     ) -> bool:
         """Set a budget's cap for one subject in one period; False where a newer version is there already."""
+        check_amount(cap)
         thresholds = ",".join(str(percent) for percent in thresholds_percent)
         identity = _threshold_identity(organization, budget_id, subject, period_name)
         names = [_budget_name(organization, budget_id, subject, period_name), _name(organization, "events")]
@@ -146,22 +159,25 @@ class Store:
 
     def reserve(self, reservation: Reservation) -> Granted | Denied | Unready:
         """Hold what a call may use against everything that applies to it, or nothing."""
-        answer = self._run("reserve", _reserve_names(reservation), _reserve_arguments(reservation))
+        arguments = [_plan(reservation), reservation.draft, REFUSALS_WRITTEN_A_SECOND, REFUSAL_REMEMBERED_MS]
+        answer = self._run("reserve", _reserve_names(reservation), arguments)
         if answer[0] == b"granted":
             return _granted(reservation, answer)
         if answer[0] == b"denied":
-            checks = (*reservation.limits, *reservation.budgets)
-            return Denied(check=checks[answer[1] - 1], retry_after_ms=None if answer[2] < 0 else answer[2])
+            check = _checks(reservation)[answer[1] - 1]
+            return Denied(check=check, retry_after_ms=None if answer[2] < 0 else answer[2])
         return Unready(reason=answer[1].decode())
 
     def post(
         self, organization: str, request_id: str, *, amount_nusd: int | None, tokens: int, event_fields: bytes
     ) -> PostResult:
         """End a hold with what the call cost; None where no price was known. `event_fields` is a JSON object."""
+        check_amount(amount_nusd or 0)
+        check_amount(tokens)
         amount = "" if amount_nusd is None else amount_nusd
         return self._settle(organization, [request_id, "posted", amount, tokens, event_fields])
 
-    def void(self, organization: str, request_id: str, *, event_fields: bytes) -> PostResult:
+    def void(self, organization: str, request_id: str, event_fields: bytes) -> PostResult:
         """End a hold whose call has not reached a provider."""
         return self._settle(organization, [request_id, "voided", 0, 0, event_fields])
 
@@ -174,6 +190,7 @@ class Store:
         return int(self._call(lambda: self._redis.zcard(_name(organization, "leases"))))
 
     def _settle(self, organization: str, arguments: list[Any]) -> PostResult:
+        check_request_id(arguments[0])
         names = [_hold_name(organization, arguments[0]), *(_name(organization, n) for n in ("leases", "seq", "events"))]
         return cast(PostResult, self._run("post", names, [*arguments, TOMBSTONE_MS]).decode())
 
@@ -276,11 +293,9 @@ class _Script:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._digest = ""
+        self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, client: redis.Redis, names: list[str], arguments: list[Any]) -> Any:
-        if not self._digest:
-            self._digest = cast(str, client.script_load(self._source))
         try:
             return client.evalsha(self._digest, len(names), *names, *arguments)
         except NoScriptError:
@@ -318,9 +333,8 @@ def _threshold_identity(organization: str, budget_id: str, subject: str, period_
 
 def _reserve_names(reservation: Reservation) -> list[str]:
     organization = reservation.organization
-    names = [_name(organization, name) for name in ("ready", "policy_number")]
-    names.append(_hold_name(organization, reservation.request_id))
-    names += [_name(organization, name) for name in ("leases", "seq", "events", "refusals")]
+    names = [_hold_name(organization, reservation.request_id)]
+    names += [_name(organization, n) for n in ("ready", "policy_number", "leases", "seq", "events", "refusals")]
     # A window of another length has slices of another length, so it is another counter.
     names += [_name(organization, f"limit:{c.id}:{c.subject}:{c.unit}:{c.window_ms}") for c in reservation.limits]
     for check in reservation.budgets:
@@ -329,36 +343,24 @@ def _reserve_names(reservation: Reservation) -> list[str]:
     return names
 
 
-def _reserve_arguments(reservation: Reservation) -> list[Any]:
-    arguments: list[Any] = [
-        reservation.request_id,
-        reservation.policy_number,
-        reservation.lease_ms,
-        reservation.hold_nusd,
-        len(reservation.limits),
-        len(reservation.budgets),
-        reservation.draft,
-        REFUSALS_WRITTEN_A_SECOND,
-    ]
-    for limit in reservation.limits:
-        scope = json.dumps(limit.scope_name)
-        arguments += [limit.unit, limit.amount, limit.window_ms, limit.cost, int(limit.shadow), scope]
-    for budget in reservation.budgets:
-        scope = json.dumps(budget.scope_name)
-        arguments += [budget.unit, budget.current.end_ms, budget.following.end_ms, budget.cost, budget.floor]
-        arguments += [int(budget.refuses), scope]
-    return arguments
+def _plan(reservation: Reservation) -> bytes:
+    """The reservation without its draft: Redis' MessagePack knows text, not bytes."""
+    names = ("request_id", "policy_number", "lease_ms", "hold_nusd", "hold_tokens", "limits", "budgets")
+    return msgspec.msgpack.encode({name: getattr(reservation, name) for name in names})
+
+
+def _checks(reservation: Reservation) -> tuple[LimitCheck | BudgetCheck, ...]:
+    return (*reservation.limits, *reservation.budgets)
 
 
 def _granted(reservation: Reservation, answer: list[Any]) -> Granted:
-    numbers = answer[3:]
+    _, reserved_at_ms, granted_nusd, numbers, shadows = answer
     states = zip(reservation.limits, numbers[0::2], numbers[1::2], strict=True)
     return Granted(
-        reserved_at_ms=answer[1],
-        granted_nusd=answer[2],
-        limits=tuple(
-            LimitState(check=check, remaining=remaining, reset_ms=reset) for check, remaining, reset in states
-        ),
+        reserved_at_ms=reserved_at_ms,
+        granted_nusd=granted_nusd,
+        limits=tuple(LimitState(check=check, remaining=left, reset_ms=reset) for check, left, reset in states),
+        shadow_refusals=tuple(_checks(reservation)[number - 1].scope_name for number in shadows),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 # What each script is built on, in order; a fragment may use those before it.
 _FRAGMENTS: Final = {
-    "reserve": ("number", "ring", "event", "threshold"),
+    "reserve": ("number", "ring", "event", "threshold", "settle"),
     "post": ("number", "ring", "event", "threshold", "settle"),
     "expire": ("number", "ring", "event", "threshold", "settle"),
     "set_cap": ("number", "event", "threshold"),

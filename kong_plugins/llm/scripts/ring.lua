@@ -1,66 +1,97 @@
 -- Fragment. A sliding window as a ring of 61 slices, each a sixtieth of the window long.
 --
--- The window that ends now overlaps 61 slices, the oldest only partly; it counts whole, so no window of that length
--- ever admits more than the limit, and 60/61 of the limit is reached in steady state. The hash holds `head` (the
--- newest slice's index), `total` (over the whole ring) and one field a slot; slice i lies in slot i mod 61.
-local SLICES = 60
-local SLOTS = SLICES + 1
+-- The window that ends now overlaps 61 slices, the oldest only partly. That one counts whole, so no window ever admits
+-- more than the limit, and 60/61 of it is reached in steady state.
+--
+-- One string of 64 doubles: the newest slice that was counted in, the total over the ring, the drift, and the slots;
+-- slice i lies in slot i mod 61. The drift is what must be added to the clock's slice so that slices never go back:
+-- where the clock is set back, ages stay what they were, and nothing is admitted twice or locked out.
+local SLICES, SLOTS = 60, 61
+local HEADER, NUMBER = '<ddd', '<d'
+local HEADER_BYTES, NUMBER_BYTES = 24, 8
+local EMPTY_SLOT = string.rep('\0', NUMBER_BYTES)
+local EMPTY_SLOTS = string.rep(EMPTY_SLOT, SLOTS)
 
-local function ring_slot(index)
-  return 's' .. integer_text(index % SLOTS)
+-- Where in a string of slots a slice begins, from 0.
+local function ring_offset(slice)
+  return slice % SLOTS * NUMBER_BYTES
 end
 
--- What is still inside the window that ends now: its head and total, the newest slice that was counted in, and the
--- slots whose slices have left the window. Changes nothing.
-local function ring_read(key, window_ms, now)
-  local stored = redis.call('HMGET', key, 'head', 'total')
-  local head, total = tonumber(stored[1]), tonumber(stored[2]) or 0
-  local index = math.floor(now * SLICES / window_ms)
-  if not head then
-    return { head = index, newest = index, total = 0, expired = {} }
-  end
-  -- A clock that was set back does not open slices that are already in use.
-  index = math.max(index, head)
-  local expired = {}
-  for opened = head + 1, math.min(index, head + SLOTS) do
-    expired[#expired + 1] = ring_slot(opened)
-  end
-  if #expired == SLOTS then
-    total = 0
-  elseif #expired > 0 then
-    for _, count in ipairs(redis.call('HMGET', key, unpack(expired))) do
-      total = total - (tonumber(count) or 0)
-    end
-  end
-  return { head = index, newest = head, total = total, expired = expired }
+local function ring_count(slots, slice)
+  return (struct.unpack(NUMBER, slots, ring_offset(slice) + 1))
 end
 
-local function ring_add(key, window_ms, ring, cost)
-  if #ring.expired > 0 then
-    redis.call('HDEL', key, unpack(ring.expired))
-  end
-  redis.call('HINCRBY', key, ring_slot(ring.head), integer_text(cost))
-  redis.call('HSET', key, 'head', integer_text(ring.head), 'total', integer_text(ring.total + cost))
-  redis.call('PEXPIRE', key, integer_text(window_ms * 2))
+local function ring_with(slots, slice, number)
+  local at = ring_offset(slice)
+  return table.concat({
+    string.sub(slots, 1, at), number == 0 and EMPTY_SLOT or struct.pack(NUMBER, number),
+    string.sub(slots, at + NUMBER_BYTES + 1),
+  })
 end
 
--- Corrects what was counted in slice `index`, if that slice has not left the ring.
-local function ring_correct(key, index, difference)
-  local head = tonumber(redis.call('HGET', key, 'head'))
-  if head and difference ~= 0 and index > head - SLOTS then
-    redis.call('HINCRBY', key, ring_slot(index), integer_text(difference))
-    redis.call('HINCRBY', key, 'total', integer_text(difference))
+-- Moves a ring on to `slice`: what its slots then hold, and their total.
+local function ring_advanced(slots, total, newest, slice)
+  if slice - newest >= SLOTS then
+    return EMPTY_SLOTS, 0
   end
+  for opened = newest + 1, slice do
+    total = total - ring_count(slots, opened)
+    slots = ring_with(slots, opened, 0)
+  end
+  return slots, total
+end
+
+-- The ring as it stands now, from what is stored (false if nothing is). Changes nothing.
+local function ring_read(stored, window_ms, now)
+  local clock_slice = math.floor(now * SLICES / window_ms)
+  if not stored then
+    return { window_ms = window_ms, slice = clock_slice, drift = 0, total = 0, slots = EMPTY_SLOTS }
+  end
+  local newest, total, drift = struct.unpack(HEADER, stored)
+  local slice = math.max(newest, clock_slice + drift)
+  local slots = string.sub(stored, HEADER_BYTES + 1)
+  if slice > newest then
+    slots, total = ring_advanced(slots, total, newest, slice)
+  end
+  return { window_ms = window_ms, slice = slice, drift = slice - clock_slice, total = total, slots = slots }
+end
+
+local function ring_add(key, ring, cost)
+  local slots = ring_with(ring.slots, ring.slice, ring_count(ring.slots, ring.slice) + cost)
+  local header = struct.pack(HEADER, ring.slice, ring.total + cost, ring.drift)
+  redis.call('SET', key, table.concat({ header, slots }), 'PX', integer_text(ring.window_ms * 2))
+end
+
+-- Corrects what was counted in a slice, if that slice has not left the ring.
+local function ring_correct(key, slice, difference)
+  local stored = redis.call('GET', key)
+  if not stored or difference == 0 then
+    return
+  end
+  local newest, total, drift = struct.unpack(HEADER, stored)
+  if slice <= newest - SLOTS or slice > newest then
+    return
+  end
+  local slots = string.sub(stored, HEADER_BYTES + 1)
+  local counted = ring_count(slots, slice)
+  local corrected = math.max(0, counted + difference)
+  local header = struct.pack(HEADER, newest, total + corrected - counted, drift)
+  redis.call('SET', key, table.concat({ header, ring_with(slots, slice, corrected) }), 'KEEPTTL')
+end
+
+-- In how many milliseconds a slice will have left the window.
+local function ring_leaves_ms(ring, slice, now)
+  return math.ceil((slice + SLOTS - ring.drift) * ring.window_ms / SLICES) - now
 end
 
 -- In how many milliseconds `needed` will have left the window, if nothing is refunded meanwhile.
-local function ring_wait_ms(key, window_ms, ring, needed, now)
+local function ring_wait_ms(ring, needed, now)
   local freed = 0
-  for index = ring.head - SLICES, ring.newest do
-    freed = freed + (tonumber(redis.call('HGET', key, ring_slot(index))) or 0)
+  for slice = ring.slice - SLICES, ring.slice do
+    freed = freed + ring_count(ring.slots, slice)
     if freed >= needed then
-      return math.max(1, math.ceil((index + SLOTS) * window_ms / SLICES - now))
+      return ring_leaves_ms(ring, slice, now)
     end
   end
-  return window_ms
+  return ring.window_ms
 end
