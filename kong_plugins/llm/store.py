@@ -202,7 +202,7 @@ class Store:
 
     def read_events(self, organization: str, consumer: str, *, most: int, block_ms: int) -> list[StreamEntry]:
         """What this consumer has to work on next: its own unacknowledged entries, else those that another consumer
-        has left lying, else new ones, for which it waits up to `block_ms`."""
+        has left lying, else new ones, for which it waits up to `block_ms`; Redis ends a wait only ten times a second."""
         stream = _name(organization, "events")
         return self._in_group(
             stream,
@@ -238,7 +238,7 @@ class Store:
         return self._with_deliveries(stream, consumer, claimed)
 
     def _fresh(self, stream: str, consumer: str, most: int, block_ms: int) -> list[StreamEntry]:
-        answer = self._redis.xreadgroup(_GROUP, consumer, {stream: ">"}, count=most, block=block_ms)
+        answer = self._redis.xreadgroup(_GROUP, consumer, {stream: ">"}, count=most, block=block_ms or None)
         return [_entry(entry_id, fields, 1) for entry_id, fields in (answer[0][1] if answer else [])]
 
     def _with_deliveries(self, stream: str, consumer: str, entries: list[Any]) -> list[StreamEntry]:
