@@ -202,7 +202,7 @@ class Store:
 
     def read_events(self, organization: str, consumer: str, *, most: int, block_ms: int) -> list[StreamEntry]:
         """What this consumer has to work on next: its own unacknowledged entries, else those that another consumer
-        has left lying, else new ones, for which it waits up to `block_ms`; Redis ends a wait only ten times a second."""
+        has left lying, else new ones, for which it waits up to `block_ms`, in steps of Redis' tenth of a second."""
         stream = _name(organization, "events")
         return self._in_group(
             stream,
