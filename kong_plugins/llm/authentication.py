@@ -71,10 +71,10 @@ class Authenticator:
             raise _invalid_key()
         try:
             record = self._store.get_key(key_id) or _NO_RECORD
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             raise PolicyUnavailable(
                 "Keys cannot be checked at the moment. Try again.", retry_after_ms=_RETRY_AFTER_MS
-            ) from None
+            ) from error
         matches = key_matches(key, record, self._key_pepper)
         expired = record.expires_at_ms is not None and record.expires_at_ms <= self._now_ms()
         if not matches or not record.active or expired:

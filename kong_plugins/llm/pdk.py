@@ -60,7 +60,12 @@ def set_grant(kong: Any, grant: Grant) -> None:
 
 
 def refuse(kong: Any, error: BursarError, protocol: str) -> None:
-    """Answer instead of the provider, in the client's own dialect. Nothing may be asked of Kong after this."""
+    """Answer instead of the provider, in the client's own dialect. Nothing may be asked of Kong after this.
+
+    What has failed on our side, which is not for the client, goes to Kong's log.
+    """
+    if error.__cause__ is not None:
+        kong.log.err(f"{error.code}: {error.__cause__!r}")
     headers = {"content-type": "application/json", **error.headers()}
     kong.response.exit(error.http_status, wire_format(protocol).error_body(error), headers)
 

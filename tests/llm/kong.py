@@ -25,6 +25,7 @@ _PHASES: Final = {
         "kong.ctx.shared.set",
         "kong.client.authenticate",
         "kong.response.exit",
+        "kong.log.err",
     },
     "log": {"kong.request.get_headers", "kong.ctx.shared.get", "kong.ctx.shared.set"},
 }
@@ -41,6 +42,7 @@ class KongRequest:
         self.shared: dict[str, Any] = {}
         self.authenticated: list[Any] = []
         self.calls: list[str] = []
+        self.logged: list[str] = []
         self.exit: tuple[int, dict[str, Any], dict[str, str]] | None = None
 
     def run(self, plugin: Any, phase: str) -> None:
@@ -69,6 +71,8 @@ class KongRequest:
                 self.shared[name] = value
             case "kong.client.authenticate", entities:
                 self.authenticated = list(entities)
+            case "kong.log.err", [message]:
+                self.logged.append(message)
             case "kong.response.exit", [status, body, headers]:
                 self.exit = (status, json.loads(body), headers)
             case _:

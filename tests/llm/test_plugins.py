@@ -146,6 +146,23 @@ def test_without_a_caller_nothing_is_decided(plugins: list[Any], gateway: Gatewa
     assert (status, error["error"]["code"], headers["retry-after"]) == (503, "policy_unavailable", "1")
 
 
+def test_a_store_that_is_away_is_told_to_the_operator_and_not_to_the_client(
+    plugins: list[Any], gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    for made_once in CACHED:
+        made_once.cache_clear()
+
+    request = access(plugins, KongRequest(body(), authorization=f"Bearer {gateway.key}"))
+
+    assert request.exit is not None
+    status, error, headers = request.exit
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert "127.0.0.1" not in error["error"]["message"]
+    [line] = request.logged
+    assert "127.0.0.1:1" in line
+
+
 def test_a_request_without_a_grant_is_not_metered(plugins: list[Any], gateway: Gateway) -> None:
     request = access(plugins, KongRequest(body()))
     request.run(plugin("llm-token-meter"), "log")

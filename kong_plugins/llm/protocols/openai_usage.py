@@ -70,18 +70,25 @@ def read_completion(answer: Answer) -> Reading:
 def read_stream(answer: Answer) -> Reading:
     """The usage of an event stream: that of its last chunk that has one, if the stream was over by then."""
     events = whole_events(answer)
-    chunks = [_document(event.data) for event in events]
-    usage = None
-    over = any(event.data == _DONE for event in events)
-    for chunk in reversed(chunks):
-        if chunk.usage is not None:
-            usage = _normal(chunk.usage) if over or not chunk.choices else None
-            break
+    usage = _final_usage(events)
+    models = (_document(event.data).model for event in events)
     return Reading(
         usage=usage,
         sent_bound_tokens=None if usage else _sent_bound_tokens(answer, events),
-        response_model=next((chunk.model for chunk in chunks if chunk.model), None),
+        response_model=next(filter(None, models), None),
     )
+
+
+def _final_usage(events: list[Event]) -> Usage | None:
+    over = False
+    for event in reversed(events):
+        if event.data == _DONE:
+            over = True
+            continue
+        chunk = _document(event.data)
+        if chunk.usage is not None:
+            return _normal(chunk.usage) if over or not chunk.choices else None
+    return None
 
 
 def _usage_at_the_end(tail: bytes) -> _WireUsage | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
 from kong_plugins.llm.protocols.answers import Answer
 
-_BLANK_LINE: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class Event(NamedTuple):
-    """One whole event: its size on the wire with its blank line, and its data."""
+    """One whole event: its lines, and its size on the wire with its blank line."""
 
+    lines: bytes
     size_bytes: int
-    data: bytes
+
+    @property
+    def data(self) -> bytes:
+        fields = (line for line in self.lines.splitlines() if line.startswith(b"data:"))
+        return b"\n".join(line.removeprefix(b"data:").removeprefix(b" ") for line in fields)
 
 
 def whole_events(answer: Answer) -> list[Event]:
@@ -26,15 +30,9 @@ def whole_events(answer: Answer) -> list[Event]:
 
 
 def _split(window: bytes) -> list[Event]:
-    """The events of a window that starts with one; what follows the last blank line is unfinished."""
-    events = []
-    start = 0
-    for blank_line in _BLANK_LINE.finditer(window):
-        events.append(Event(blank_line.end() - start, _data(window[start : blank_line.start()])))
-        start = blank_line.end()
-    return events
+    """The events of a window that starts with one; what follows the last blank line is unfinished.
 
-
-def _data(event: bytes) -> bytes:
-    lines = (line for line in event.splitlines() if line.startswith(b"data:"))
-    return b"\n".join(line.removeprefix(b"data:").removeprefix(b" ") for line in lines)
+    A stream has one kind of line end; a comment of another kind, put in by a proxy, joins the event after it.
+    """
+    blank_line = max(_BLANK_LINES, key=window.count)
+    return [Event(lines, len(lines) + len(blank_line)) for lines in window.split(blank_line)[:-1]]
