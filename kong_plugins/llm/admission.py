@@ -144,8 +144,11 @@ class Admission:
     def _reservation(self, table: RoutingTable, call: Call, offer: Offer) -> Reservation:
         principal = call.caller.principal
         model = offer.facts.request_model
-        demand = Demand(request_model=model, tokens=offer.terms.tokens, cost_nusd=offer.terms.cost_nusd)
-        if offer.terms.price is None and needs_price(table.document, principal, demand):
+        terms = offer.terms
+        demand = Demand(
+            request_model=model, tokens=terms.tokens, cost_nusd=terms.cost_nusd, floor_nusd=terms.floor_nusd
+        )
+        if terms.price is None and needs_price(table.document, principal, demand):
             raise ModelNotAllowed(f"The model {model!r} has no price, and your budget needs one.", param="model")
         limits, budgets = checks_for(table.document, principal, demand, now_ms=self._now_ms())
         return Reservation(

@@ -17,6 +17,9 @@ from kong_plugins.llm.limits import LimitState
 from kong_plugins.llm.prices import Price, affordable_output_tokens, worst_cost_nusd
 from kong_plugins.llm.release import Deployment, Tier
 
+# A call that could only answer in fewer tokens than this, and than it asks for, is refused instead.
+USEFUL_OUTPUT_TOKENS: Final = 256
+
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -64,6 +67,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     def cost_nusd(self) -> int | None:
         """The most that the call can cost; None where no price is known."""
         return None if self.price is None else self.worst_cost_nusd(self.max_tokens * self.choices)
+
+    @property
+    def floor_nusd(self) -> int:
+        """The least money with which the call is still of use."""
+        return self.worst_cost_nusd(min(self.max_tokens, USEFUL_OUTPUT_TOKENS) * self.choices)
 
     def worst_cost_nusd(self, output_tokens: int) -> int:
         """The most that the call can cost with so much output; 0 where no price is known."""

@@ -22,7 +22,7 @@ from kong_plugins.llm.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
 )
-from kong_plugins.llm.grants import Grant
+from kong_plugins.llm.grants import USEFUL_OUTPUT_TOKENS, Grant
 from kong_plugins.llm.release import Limit, Scope
 from kong_plugins.llm.store import Store
 from tests.llm.cast import CREDENTIAL_KEY, deployment, policy
@@ -133,6 +133,28 @@ def test_a_crowd_never_holds_more_than_the_cap(gateway: Gateway) -> None:
     state = gateway.store.budget_state(gateway.organization, BUDGET.id, "search", period)
     assert state is not None
     assert cap_nusd * 3 // 4 < state.held == held <= cap_nusd
+
+
+def test_the_last_money_of_a_budget_buys_a_shorter_answer(gateway: Gateway) -> None:
+    gateway.publish(budgets=(BUDGET,))
+    gateway.set_cap(200_000)
+
+    grant = gateway.admit(max_tokens=400)
+
+    granted = grant.meter.terms.max_tokens
+    assert USEFUL_OUTPUT_TOKENS <= granted < 400
+    assert grant.response_headers["x-bursar-max-tokens"] == str(granted)
+    assert str(granted) in [splice.replacement for splice in grant.splices]
+    assert grant.meter.terms.worst_cost_nusd(granted) <= grant.meter.hold_nusd <= 200_000
+
+
+def test_too_little_money_for_a_useful_answer_refuses(gateway: Gateway) -> None:
+    gateway.publish(budgets=(BUDGET,))
+    gateway.set_cap(100_000)
+
+    with pytest.raises(InsufficientQuota):
+        gateway.admit(max_tokens=400)
+    assert gateway.admit(max_tokens=100).meter.terms.max_tokens == 100
 
 
 def test_without_a_price_a_call_needs_the_absence_of_a_hard_budget(gateway: Gateway) -> None:
