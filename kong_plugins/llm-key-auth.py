@@ -1,7 +1,5 @@
 """Kong plugin: who is calling. A virtual key becomes a principal, or the request ends with 401."""
 
-from typing import Any
-
 from kong_plugins.llm import node, pdk
 from kong_plugins.llm.errors import BursarError
 from kong_plugins.llm.protocols import PROTOCOL_NAMES
@@ -22,10 +20,10 @@ Schema = [
 
 
 class Plugin:
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, str]) -> None:
         self.protocol = config["protocol"]
 
-    def access(self, kong: Any) -> None:
+    def access(self, kong: object) -> None:
         headers = pdk.request_headers(kong)
         try:
             caller = node.authenticator().authenticate(headers)

@@ -1,7 +1,5 @@
 """Kong plugin: may they, on which model. Every limit and every budget in one reserve; the result is a grant."""
 
-from typing import Any
-
 from kong_plugins.llm import node, pdk, tokens
 from kong_plugins.llm.errors import BursarError
 from kong_plugins.llm.protocols import PROTOCOL_NAMES
@@ -22,11 +20,11 @@ Schema = [
 
 
 class Plugin:
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, str]) -> None:
         self.protocol = config["protocol"]
         tokens.warm_up()
 
-    def access(self, kong: Any) -> None:
+    def access(self, kong: object) -> None:
         try:
             caller = pdk.caller(kong)
             node.admission().check_headers(caller)

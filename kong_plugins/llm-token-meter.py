@@ -1,21 +1,19 @@
 """Kong plugin: what did it cost. In the log phase, a granted call's hold becomes what the provider has billed."""
 
-from typing import Any
-
 from kong_plugins.llm import node, pdk
 from kong_plugins.llm.metering import settle
 
 version = "0.1.0"
 priority = 10
 
-Schema: list[dict[str, Any]] = []
+Schema: list[dict[str, object]] = []
 
 
 class Plugin:
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: dict[str, str]) -> None:
         """It needs no configuration."""
 
-    def log(self, kong: Any) -> None:
+    def log(self, kong: object) -> None:
         call = pdk.finished_call(kong)
         if call is not None:
             settle(node.store(), call)

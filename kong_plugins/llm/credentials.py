@@ -39,7 +39,8 @@ def open_credential(sealed: str, *, credential_id: str, credential_key: str) -> 
         raise ValueError("a sealed credential of an unknown format")
     try:
         raw = base64.b64decode(sealed[len(_PREFIX) :], validate=True)
-        return _cipher(credential_key).decrypt(raw[:_NONCE_LENGTH], raw[_NONCE_LENGTH:], credential_id.encode()).decode()
+        nonce, secret = raw[:_NONCE_LENGTH], raw[_NONCE_LENGTH:]
+        return _cipher(credential_key).decrypt(nonce, secret, credential_id.encode()).decode()
     except (binascii.Error, InvalidTag) as error:
         raise ValueError("the credential was sealed with another key or for another id") from error
 
