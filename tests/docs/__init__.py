@@ -1,0 +1,1 @@
+"""The documentation's commands, run as they stand."""

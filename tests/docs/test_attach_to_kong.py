@@ -1,0 +1,112 @@
+"""docs/attach-to-kong.md, followed to the letter on a gateway node of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from stack.ports import Ports, free_ports
+
+REPOSITORY: Final = Path(__file__).parents[2]
+DOCUMENT: Final = REPOSITORY / "docs" / "attach-to-kong.md"
+
+
+def commands() -> list[str]:
+    """The document's shell blocks, in order: install, describe, secrets, Kong's settings, check."""
+    return re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+class Node:
+    """A gateway node whose root is a folder: the document's absolute paths lie below it."""
+
+    def __init__(self, root: Path, ports: Ports) -> None:
+        self.root = root
+        self._ports = ports
+
+    def at_home(self, text: str) -> str:
+        """The text with this node's paths and port."""
+        for path in ("/opt/bursar", "/etc/bursar", "/usr/local/kong"):
+            text = text.replace(path, f"{self.root}{path}")
+        return text.replace("127.0.0.1:8000", f"127.0.0.1:{self._ports.gateway}")
+
+    def run(self, command: str, environment: Mapping[str, str]) -> str:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self.at_home(command)],
+            cwd=REPOSITORY,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def kong_settings(self) -> dict[str, str]:
+        """What the document has put into Kong's environment, and where this node's Kong listens."""
+        lines = (self.root / "etc/bursar/kong.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines) | {
+            "KONG_DATABASE": "off",
+            "KONG_PREFIX": f"{self.root}/usr/local/kong",
+            "KONG_DECLARATIVE_CONFIG": str(REPOSITORY / "kong.yml"),
+            "KONG_PROXY_LISTEN": f"127.0.0.1:{self._ports.gateway}",
+            "KONG_ADMIN_LISTEN": f"127.0.0.1:{self._ports.kong_admin}",
+        }
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    (tmp_path / "usr/local/kong").mkdir(parents=True)
+    (tmp_path / "opt").mkdir()
+    return Node(tmp_path, free_ports())
+
+
+@pytest.fixture
+def offline() -> dict[str, str]:
+    """Let pip take what the package depends on from here: what is tested is our package, not an index."""
+    return {
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+    }
+
+
+@pytest.fixture
+def kong(node: Node, offline: Mapping[str, str]) -> Iterator[Node]:
+    """The node with everything installed and set, and its Kong started."""
+    install, describe, secrets, settings, _ = commands()
+    node.run(install, offline)
+    assert json.loads(node.run(describe, offline))
+    node.run(secrets, offline)
+    node.run(settings, offline)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minikong"], cwd=REPOSITORY, env=os.environ | node.kong_settings()
+    )
+    try:
+        yield node
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_a_node_that_follows_the_document_recognises_callers(kong: Node) -> None:
+    check = commands()[-1].replace("curl -s ", "curl -s --retry 40 --retry-connrefused --retry-delay 1 ")
+
+    answer = json.loads(kong.run(check, {}))
+
+    assert answer["error"]["code"] == "invalid_api_key"
+
+
+def test_the_secrets_are_for_their_owner_only(node: Node) -> None:
+    node.run(commands()[2], {})
+
+    assert (node.root / "etc/bursar/edge.env").stat().st_mode & 0o077 == 0
