@@ -19,7 +19,9 @@ from kong_plugins.llm.usage import Usage
 
 _DONE: Final = b"[DONE]"
 _USAGE_MEMBER: Final = re.compile(rb'"usage"\s*:\s*\{')
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_MODEL_LENGTH: Final = 256
+# No call has a thousand million tokens; a provider that says so has not counted.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
 class _PromptDetails(msgspec.Struct):
@@ -60,18 +62,17 @@ def read_completion(answer: Answer) -> Reading:
     whole = answer.whole
     if whole is not None:
         document = _document(whole)
-        return Reading(usage=_normal(document.usage), response_model=document.model)
+        return Reading(usage=_normal(document.usage), response_model=_model_name(document.model))
     beginning = first_members(answer.head.decode(errors="replace"))
     usage = (_usage_at_the_end(answer.tail) or _wire_usage(beginning.get("usage"))) if answer.complete else None
-    model = beginning.get("model")
-    return Reading(usage=_normal(usage), response_model=model if isinstance(model, str) else None)
+    return Reading(usage=_normal(usage), response_model=_model_name(beginning.get("model")))
 
 
 def read_stream(answer: Answer) -> Reading:
     """The usage of an event stream: that of its last chunk that has one, if the stream was over by then."""
     events = whole_events(answer)
     usage = _final_usage(events)
-    models = (_document(event.data).model for event in events)
+    models = (_model_name(_document(event.data).model) for event in events)
     return Reading(
         usage=usage,
         sent_bound_tokens=None if usage else _sent_bound_tokens(answer, events),
@@ -133,6 +134,11 @@ def _content_bytes(event: Event) -> int:
     except msgspec.DecodeError:
         return event.size_bytes
     return sum(utf8_bytes(text) for choice in chunk.choices or () for text in strings_in(choice.delta, names=False))
+
+
+def _model_name(name: object) -> str | None:
+    """The model's name, where it is one that can be written down."""
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= _MODEL_LENGTH else None
 
 
 def _document(data: bytes) -> _Document:

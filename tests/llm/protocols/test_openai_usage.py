@@ -137,11 +137,18 @@ def test_a_completion_cut_anywhere_is_exact_or_unknown() -> None:
 
 
 @pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
-@pytest.mark.parametrize("value", [None, -1, "5", 1.5, 2**53 + 1, True, [], {}])
+@pytest.mark.parametrize("value", [None, -1, "5", 1.5, 10**9 + 1, 10**30, True, [], {}])
 @pytest.mark.parametrize("length", [0, 30_000])
 def test_a_count_that_is_none_is_no_usage(name: str, value: object, length: int) -> None:
     assert reading(completion("x" * length, usage=TOLD | {name: value})).usage is None
     assert reading(json.dumps({"usage": TOLD | {name: value}, "z": "x" * length * 2}).encode()).usage is None
+
+
+@pytest.mark.parametrize("name", ["\ud800", "two\nlines", "x" * 1000, 5, None])
+def test_a_model_whose_name_cannot_be_written_down_has_none(name: object) -> None:
+    assert reading(completion(model=name)).response_model is None
+    assert reading(completion("x" * 30_000, model=name)).response_model is None
+    assert reading(chunk({"content": "a"}, model=name), stream=True).response_model is None
 
 
 @pytest.mark.parametrize("usage", [None, {}, [], "none", {"prompt_tokens": 5}, {"total_tokens": 5}])
