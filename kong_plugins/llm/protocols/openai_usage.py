@@ -6,6 +6,7 @@ every quote is escaped; so text that looks like usage is never taken for the pro
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Final
 
@@ -46,7 +47,7 @@ class _Document(msgspec.Struct):
 
     model: str | None = None
     usage: _WireUsage | None = None
-    choices: list[msgspec.Raw] | None = None
+    choices: list[Any] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -146,6 +147,14 @@ def _document(data: bytes) -> _Document:
     try:
         return msgspec.json.decode(data, type=_Document)
     except msgspec.DecodeError:
+        return _lenient_document(data)
+
+
+def _lenient_document(data: bytes) -> _Document:
+    """As Python's own reader takes it, which lets pass half of a surrogate pair in what a model writes."""
+    try:
+        return msgspec.convert(json.loads(data), _Document)
+    except (ValueError, RecursionError):
         return _Document()
 
 

@@ -102,6 +102,15 @@ def test_a_usage_object_inside_another_is_not_the_answers_own() -> None:
     assert reading(completion("x" * 30_000, metadata=inner, last={"a": [inner]})).usage == TRUE
 
 
+@pytest.mark.parametrize("length", [0, 30_000])
+def test_half_a_character_from_a_model_does_not_hide_the_usage(length: int) -> None:
+    body = completion("x" * length + "\ud83d")
+
+    assert rb"\ud83d" in body
+    assert reading(body).usage == TRUE
+    assert reading(chunk({"content": "\ud83d"}) + chunk(None, usage=TOLD) + DONE, stream=True).usage == TRUE
+
+
 def test_a_member_whose_name_ends_like_usage_is_not_usage() -> None:
     members = {'an "usage': {"prompt_tokens": 0, "completion_tokens": 0}}
 
@@ -137,7 +146,7 @@ def test_a_completion_cut_anywhere_is_exact_or_unknown() -> None:
 
 
 @pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
-@pytest.mark.parametrize("value", [None, -1, "5", 1.5, 10**9 + 1, 10**30, True, [], {}])
+@pytest.mark.parametrize("value", [None, -1, "5", 1.5, 1.0, 10**9 + 1, 10**30, True, [], {}])
 @pytest.mark.parametrize("length", [0, 30_000])
 def test_a_count_that_is_none_is_no_usage(name: str, value: object, length: int) -> None:
     assert reading(completion("x" * length, usage=TOLD | {name: value})).usage is None
