@@ -21,13 +21,14 @@ from stack.welcome import welcome
 # A provider that answers at once would show nothing of streaming.
 _DEMO_PACE: Final = {"BURSAR_DEMO_FIRST_TOKEN_MS": "300", "BURSAR_DEMO_TOKEN_MS": "25"}
 _LOOK_EVERY_S: Final = 0.5
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="stack", description="The whole system on this machine.")
     parser.add_argument("command", choices=["run", "smoke"])
     command = parser.parse_args().command
-    for stop_signal in (signal.SIGTERM, signal.SIGHUP):
+    for stop_signal in _STOP_SIGNALS:
         signal.signal(stop_signal, _stop)
     try:
         return smoke() if command == "smoke" else _run()
@@ -54,7 +55,8 @@ def _run() -> int:
         _say("stopping")
     finally:
         # A second Ctrl-C must not leave half of it running.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for stop_signal in _STOP_SIGNALS:
+            signal.signal(stop_signal, signal.SIG_IGN)
         stack.stop()
         log_view.stop()
     _say("stopped")

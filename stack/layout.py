@@ -47,16 +47,11 @@ def _control_plane(plan: Plan) -> Program:
 
 def _celery(plan: Plan) -> list[Program]:
     """Worker and beat; threads, so that a worker that is killed leaves no children."""
-    quiet = ("--without-gossip", "--without-mingle", "--loglevel=INFO")
-    worker = script("celery", "--app=control_plane", "worker", "--pool=threads", "--concurrency=2", *quiet)
-    beat = script(
-        "celery",
-        "--app=control_plane",
-        "beat",
-        f"--schedule={plan.run / 'celerybeat-schedule'}",
-        "--pidfile=",
-        "--loglevel=WARNING",
-    )
+    celery = script("celery", "--app=control_plane", "--quiet")
+    alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    worker = [*celery, "worker", "--pool=threads", "--concurrency=2", *alone, "--loglevel=INFO"]
+    (plan.run / "celery").mkdir(exist_ok=True)
+    beat = [*celery, "beat", f"--schedule={plan.run / 'celery' / 'schedule'}", "--pidfile=", "--loglevel=WARNING"]
     return [
         Program(name="worker", command=worker, environment=plan.control_plane_environment),
         Program(name="beat", command=beat, environment=plan.control_plane_environment),

@@ -16,12 +16,9 @@ from stack.valkey import redis_url
 
 # A Unix socket's path has at most 107 bytes; the longest in this folder is /gateway/llm-token-meter.socket.
 _LONGEST_SOCKET_FOLDER: Final = 75
-_EDGE_SETTINGS: Final = (
-    "BURSAR_REDIS_TIMEOUT_MS",
-    "BURSAR_DEADLINE_MS",
-    "BURSAR_LEASE_GRACE_MS",
-    "BURSAR_MAX_REQUEST_BYTES",
-)
+_EDGE_SETTINGS: Final = ("BURSAR_DEADLINE_MS", "BURSAR_LEASE_GRACE_MS", "BURSAR_MAX_REQUEST_BYTES")
+# Longer than a gateway's own default: here Redis shares its cores with everything else.
+_REDIS_TIMEOUT_MS: Final = "1000"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +93,10 @@ def make_plan(run: Path, ports: Ports, environment: Mapping[str, str]) -> Plan:
         database_url=database or database_url(ports.postgres, secrets["POSTGRES_PASSWORD"]),
         own_redis=not redis,
         own_postgres=not database,
-        edge_settings={name: environment[name] for name in _EDGE_SETTINGS if environment.get(name)},
+        edge_settings={
+            "BURSAR_REDIS_TIMEOUT_MS": environment.get("BURSAR_REDIS_TIMEOUT_MS") or _REDIS_TIMEOUT_MS,
+            **{name: environment[name] for name in _EDGE_SETTINGS if environment.get(name)},
+        },
         provider_pace=(
             environment.get("BURSAR_DEMO_FIRST_TOKEN_MS") or "0",
             environment.get("BURSAR_DEMO_TOKEN_MS") or "0",

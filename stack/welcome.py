@@ -14,12 +14,7 @@ _TEXT = """\
 
 Bursar is running. Stop it with Ctrl-C.
 
-  gateway        {gateway}/v1             any OpenAI SDK, with one of the keys in {ready_file}
-  control plane  {control_plane}/admin/   {username} / {password}
-  REST API       {control_plane}/api/v1/  Authorization: Token {api_token}
-  Kong admin     {kong_admin}
-  provider       {provider}/_books        what the simulated provider has billed
-  logs           {logs}
+{places}
 
 One call with curl:
 
@@ -45,13 +40,29 @@ Mixed traffic:   make traffic
 
 def welcome(ready: dict[str, Any], *, run: Path) -> str:
     """The text for a system that `ready.json` describes so."""
+    admin = ready["admin"]
+    places = [
+        ("gateway", f"{ready['gateway']}/v1", f"for any OpenAI SDK, with a key of {run / 'ready.json'}"),
+        ("control plane", f"{ready['control_plane']}/admin/", f"{admin['username']} / {admin['password']}"),
+        ("REST API", f"{ready['control_plane']}/api/v1/", f"Authorization: Token {ready['api_token']}"),
+        ("Kong admin", ready["kong_admin"], ""),
+        ("provider", f"{ready['provider']}/_books", "what the simulated provider has billed"),
+        ("logs", str(run / "logs"), "one file a program"),
+    ]
+    width = max(len(place) for _, place, _ in places)
     return _TEXT.format(
-        **{name: ready[name] for name in ("gateway", "control_plane", "kong_admin", "provider", "api_token")},
-        **ready["admin"],
+        places="\n".join(f"  {name:<15}{place:<{width}}  {note}".rstrip() for name, place, note in places),
+        gateway=ready["gateway"],
+        control_plane=ready["control_plane"],
+        api_token=ready["api_token"],
         key=ready["keys"][_KEY],
         model=_MODEL,
         body=f'{{"model": "{_MODEL}", "messages": [{{"role": "user", "content": "Hello"}}]}}',
-        python=shlex.quote(sys.executable),
-        ready_file=run / "ready.json",
-        logs=run / "logs",
+        python=shlex.quote(_python()),
     )
+
+
+def _python() -> str:
+    """This interpreter, by the short name that works in the folder where `make run` was typed."""
+    executable = Path(sys.executable)
+    return str(executable.relative_to(Path.cwd())) if executable.is_relative_to(Path.cwd()) else str(executable)
