@@ -74,6 +74,7 @@ class Store:
         self._redis = client
         self._clock = clock if clock is not None else lua_file("clock")
         self._scripts: dict[str, _Script] = {}
+        self._longest_block_ms = int((client.get_connection_kwargs().get("socket_timeout") or 60) * 500)
 
     @classmethod
     def from_url(cls, url: str, *, timeout_ms: int) -> Store:
@@ -238,6 +239,8 @@ class Store:
         return self._with_deliveries(stream, consumer, claimed)
 
     def _fresh(self, stream: str, consumer: str, most: int, block_ms: int) -> list[StreamEntry]:
+        # To Redis, 0 is for ever.
+        block_ms = max(1, min(block_ms, self._longest_block_ms))
         answer = self._redis.xreadgroup(_GROUP, consumer, {stream: ">"}, count=most, block=block_ms or None)
         return [_entry(entry_id, fields, 1) for entry_id, fields in (answer[0][1] if answer else [])]
 

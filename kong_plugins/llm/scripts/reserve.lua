@@ -106,6 +106,15 @@ local function refusing_limit(now)
   return slowest, longest_ms
 end
 
+-- A limit that refuses for long must still grow older while the clock that was set back catches up.
+local function keep_rings_of_a_clock_set_back()
+  for _, limit in ipairs(call.limits) do
+    if limit.ring and limit.ring.was_set_back then
+      ring_add(limit.key, limit.ring, 0)
+    end
+  end
+end
+
 -- Whether this refusal is among the first of its second, which are written as events.
 local function is_written()
   local refusals = redis.call('INCR', KEYS[7])
@@ -206,6 +215,7 @@ local function reserve(now)
   read_limits(stored, now)
   local limit, retry_after_ms = refusing_limit(now)
   if limit then
+    keep_rings_of_a_clock_set_back()
     return deny(limit, 'limit', retry_after_ms, now)
   end
   return hold(granted, now)

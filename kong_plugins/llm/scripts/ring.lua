@@ -53,9 +53,14 @@ local function ring_read(stored, window_ms, now)
   if slice > newest then
     slots, total = ring_advanced(slots, total, newest, slice)
   end
-  return { window_ms = window_ms, slice = slice, drift = slice - clock_slice, total = total, slots = slots }
+  local was_set_back = clock_slice + drift < newest
+  return {
+    window_ms = window_ms, slice = slice, drift = slice - clock_slice, total = total, slots = slots,
+    was_set_back = was_set_back,
+  }
 end
 
+-- Counts `cost` in the newest slice. A cost of 0 keeps what was read, its drift above all.
 local function ring_add(key, ring, cost)
   local slots = ring_with(ring.slots, ring.slice, ring_count(ring.slots, ring.slice) + cost)
   local header = struct.pack(HEADER, ring.slice, ring.total + cost, ring.drift)

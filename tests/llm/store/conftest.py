@@ -1,0 +1,71 @@
+"""An engine on this worker's Redis, and a Redis of a test's own to break."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from stack.ports import free_ports
+from stack.valkey import redis_url, valkey_program
+from tests.llm.store.engine import Engine
+from tests.servers import eventually
+
+
+class OwnValkey:
+    """A Valkey with an append-only file, that a test may fill, kill and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder / "valkey"
+        self._port = free_ports().redis
+        self.url = redis_url(self._port, "secret")
+        self.client = redis.Redis.from_url(self.url)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = valkey_program(self._data, self._port, "secret").command
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        eventually(self._answers, "Valkey")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[OwnValkey]:
+    with tempfile.TemporaryDirectory() as folder:
+        valkey = OwnValkey(Path(folder))
+        valkey.start()
+        yield valkey
+        valkey.client.close()
+        valkey.kill()
+
+
+@pytest.fixture(scope="session")
+def client(redis_address: str) -> Iterator[redis.Redis]:
+    client = redis.Redis.from_url(redis_address)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def engine(client: redis.Redis, organization: str) -> Engine:
+    return Engine(client, organization)
+
+
+@pytest.fixture
+def real_time(client: redis.Redis, organization: str) -> Engine:
+    """An engine by Redis' own clock."""
+    return Engine(client, organization, settable_clock=False)

@@ -1,0 +1,108 @@
+"""What may happen at once: a hundred threads at one limit, and every end of a hold at the same moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeVar
+
+import pytest
+
+from kong_plugins.llm.limits import Granted
+from kong_plugins.llm.release import Budget, Limit
+from tests.llm.store.engine import Engine, budget, limit
+
+_Result = TypeVar("_Result")
+THREADS = 100
+HOUR_MS = 3_600_000
+
+
+def at_once(work: Sequence[Callable[[], _Result]]) -> list[_Result]:
+    """Do everything in a thread each, all from the same moment on."""
+    barrier = Barrier(len(work))
+
+    def one(each: Callable[[], _Result]) -> _Result:
+        barrier.wait()
+        return each()
+
+    with ThreadPoolExecutor(len(work)) as threads:
+        return list(threads.map(one, work))
+
+
+@pytest.mark.parametrize(
+    ("rule", "granted"),
+    [
+        (limit("requests", 5, window_ms=HOUR_MS), 5),
+        (limit("tokens", 59, window_ms=HOUR_MS), 5),
+        (limit("concurrency", 5), 5),
+        (budget("nusd", "total"), 5),
+        (budget("tokens", "total"), 59),
+        (budget("requests", "total"), 100),
+    ],
+    ids=lambda value: getattr(value, "id", None),
+)
+def test_a_hundred_threads_get_what_there_is_and_no_more(real_time: Engine, rule: Limit | Budget, granted: int) -> None:
+    real_time.enforce(rule)
+    if isinstance(rule, Budget):
+        real_time.set_cap(rule, 599)
+    reservations = [real_time.reservation() for _ in range(THREADS)]
+
+    answers = at_once([lambda each=each: real_time.store.reserve(each) for each in reservations])
+
+    assert sum(isinstance(answer, Granted) for answer in answers) == granted
+
+
+def test_the_same_request_from_many_threads_is_one_hold(real_time: Engine) -> None:
+    rule = budget("nusd", "total")
+    real_time.enforce(rule)
+    real_time.set_cap(rule, 1000)
+    reservation = real_time.reservation()
+
+    answers = at_once([lambda: real_time.store.reserve(reservation)] * 20)
+
+    assert all(answer == answers[0] for answer in answers)
+    assert real_time.state(rule) == (0, 100)
+
+
+def test_of_all_ends_of_a_hold_one_counts(real_time: Engine) -> None:
+    rule = budget("nusd", "total")
+    real_time.enforce(rule)
+    real_time.set_cap(rule, 10_000)
+    ids = [real_time.hold(lease_ms=1) for _ in range(25)]
+    ends: list[Callable[[], object]] = []
+    for request_id in ids:
+        ends += [lambda each=request_id: real_time.post(each, amount_nusd=70)] * 2
+        ends.append(lambda each=request_id: real_time.void(each))
+        ends.append(lambda: real_time.store.expire_due(real_time.organization, most=1))
+
+    at_once(ends)
+
+    chains = Counter(event.request_id for event in real_time.usage() if event.kind != "adjusted")
+    assert chains == Counter(ids)
+    spent, held = real_time.state(rule)
+    assert held == 0
+    assert spent == sum(event.amount_nusd or 0 for event in real_time.usage())
+    assert real_time.store.open_holds(real_time.organization) == 0
+
+
+def test_a_cap_is_never_exceeded_while_calls_come_and_go(real_time: Engine) -> None:
+    rule = budget("nusd", "total")
+    real_time.enforce(rule)
+    real_time.set_cap(rule, 1000)
+
+    def calls() -> None:
+        for _ in range(10):
+            reservation = real_time.reservation(cost_nusd=100, floor_nusd=30)
+            answer = real_time.store.reserve(reservation)
+            spent, held = real_time.state(rule)
+            assert spent + held <= 1000
+            if isinstance(answer, Granted):
+                real_time.post(reservation.request_id, amount_nusd=answer.granted_nusd // 3)
+
+    at_once([calls] * 16)
+
+    spent, held = real_time.state(rule)
+    assert held == 0
+    assert 970 < spent <= 1000
