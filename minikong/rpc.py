@@ -70,9 +70,8 @@ class PluginRpc:
 
     def close(self) -> None:
         """Close what lies in the pool."""
-        for connection in self._idle:
+        for connection in tuple(self._idle):
             connection.close()
-        self._idle.clear()
 
     async def _connect(self) -> _Connection:
         try:

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.minikong.gateway import (
@@ -40,6 +39,14 @@ def start_server(gateway: Gateway, prefix: Path) -> subprocess.Popen[bytes]:
     server = subprocess.Popen(shlex.split(f"{plugin_command('python-first')} -p {prefix} --no-lua-style"))
     wait_until(lambda: bool(gateway.status_of("python-first")["answers"]))
     return server
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def kill(server: subprocess.Popen[bytes]) -> None:
@@ -132,7 +139,7 @@ def test_a_polite_end_stops_the_servers_and_finishes_open_streams(tmp_path: Path
             stream.finish()
             assert head.read() == b"and finished"
         assert gateway.process.wait() == 0
-    assert not any(map(psutil.pid_exists, pids))
+    assert not any(map(is_alive, pids))
 
 
 def test_a_killed_minikong_is_followed_by_one_that_takes_over_its_sockets(tmp_path: Path, upstream: Upstream) -> None:
@@ -148,7 +155,7 @@ def test_a_killed_minikong_is_followed_by_one_that_takes_over_its_sockets(tmp_pa
             assert gateway.status_of("python-first")["pid"] not in orphans
     finally:
         # The stock server does not watch its parent where that is not process 1.
-        for pid in filter(psutil.pid_exists, orphans):
+        for pid in filter(is_alive, orphans):
             os.kill(pid, signal.SIGKILL)
 
 
