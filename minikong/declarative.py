@@ -178,10 +178,10 @@ def _give_ids(kind: str, entities: Iterable[Service | Route]) -> None:
     seen: set[str] = set()
     for entity in entities:
         entity.id = entity.id or (_stable_id(kind, entity.name) if entity.name else str(uuid4()))
-        for key in {entity.id, entity.name} - {None}:
+        for key in dict.fromkeys(filter(None, (entity.name, entity.id))):
             if key in seen:
                 raise ConfigurationError(f"{kind}: {key} is declared twice")
-            seen.add(str(key))
+            seen.add(key)
 
 
 def _stable_id(kind: str, key: str) -> str:
