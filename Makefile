@@ -61,7 +61,7 @@ test-kill: setup ## kill -9 of each plugin server and of the gateway under load
 
 .PHONY: test-kong
 test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN_URL and KONG_PROXY_URL
-	@BURSAR_GATEWAY=kong $(BIN)/python -m stack gateway
+	@BURSAR_GATEWAY=kong $(BIN)/python -m stack gateway || { echo "test-kong: did not run" >&2; exit 1; }
 	@BURSAR_GATEWAY=kong $(BIN)/pytest tests/e2e
 
 .PHONY: traffic

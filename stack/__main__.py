@@ -1,4 +1,5 @@
-"""`python -m stack run`: the whole system in the foreground. `python -m stack smoke`: start it, try it, stop it."""
+"""`python -m stack run`: the whole system in the foreground. `python -m stack smoke`: start it, try it, stop it.
+`python -m stack gateway`: say which gateway the environment names, or why there is none."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ from types import FrameType
 from typing import Final
 
 from stack.errors import StackError
+from stack.gateway import gateway_from
 from stack.log_view import LogView
-from stack.ports import ports_from
+from stack.ports import Ports, ports_from
 from stack.smoke import smoke
 from stack.system import PROGRAM_NAMES, Stack
 from stack.welcome import welcome
@@ -26,12 +28,12 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="stack", description="The whole system on this machine.")
-    parser.add_argument("command", choices=["run", "smoke"])
+    parser.add_argument("command", choices=["run", "smoke", "gateway"])
     command = parser.parse_args().command
     for stop_signal in _STOP_SIGNALS:
         signal.signal(stop_signal, _stop)
     try:
-        return smoke() if command == "smoke" else _run()
+        return {"run": _run, "smoke": smoke, "gateway": _name_gateway}[command]()
     except StackError as error:
         sys.stderr.write(f"\n{error}\n")
         return 1
@@ -60,6 +62,14 @@ def _run() -> int:
         stack.stop()
         log_view.stop()
     _say("stopped")
+    return 0
+
+
+def _name_gateway() -> int:
+    gateway = gateway_from(os.environ, Ports())
+    print(
+        f"gateway: {gateway.kind} {gateway.binary or ''}".rstrip() if gateway.kind != "running" else gateway.proxy_url
+    )
     return 0
 
 
