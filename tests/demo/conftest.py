@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ class Account:
 
     provider_url: str
     name: str
+    to_close: ExitStack
 
     def behave(self, **behaviour: Any) -> None:
         answer = httpx.put(f"{self.provider_url}/_behaviour", params={"account": self.name}, json=behaviour)
@@ -37,7 +39,8 @@ class Account:
         return call
 
     def client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.provider_url}/v1", api_key=self.name, max_retries=0)
+        client = openai.OpenAI(base_url=f"{self.provider_url}/v1", api_key=self.name, max_retries=0)
+        return self.to_close.enter_context(client)
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +56,9 @@ def provider_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def account(provider_url: str) -> Account:
-    return Account(provider_url, f"sk-sim-{secrets.token_hex(6)}")
+def account(provider_url: str) -> Iterator[Account]:
+    with ExitStack() as to_close:
+        yield Account(provider_url, f"sk-sim-{secrets.token_hex(6)}", to_close)
 
 
 def _answering(url: str, process: subprocess.Popen[bytes]) -> str:
