@@ -29,7 +29,8 @@ _CHECKSUM_LENGTH: Final = 6
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a gateway knows of a virtual key: live state, replaced only by a record of a higher `version`.
 
-    `models` are the request models that the key may use; None means all that its team may.
+    `models` are the request models that the key may use; None means all that its team may. A key that
+    `speaks_for_users` is trusted to name the user whose own limits and budgets count.
     """
 
     format: Literal[1] = 1
@@ -44,10 +45,12 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     expires_at_ms: int | None = None
     tags: tuple[str, ...] = ()
     models: tuple[str, ...] | None = None
+    speaks_for_users: bool = False
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is calling, as resolved from a key. `user` is a label that the caller chose."""
+    """Who is calling, as resolved from a key. `user` is a label that the caller chose; it only selects limits and
+    budgets where the key `speaks_for_users`."""
 
     organization: str
     team: str
@@ -57,6 +60,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     tags: tuple[str, ...] = ()
     models: tuple[str, ...] | None = None
+    speaks_for_users: bool = False
 
 
 def issue_key() -> tuple[str, str]:

@@ -7,15 +7,16 @@ checks them all and then counts them all, or changes nothing.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.money import MAX_CAP_NUSD
-from kong_plugins.llm.release import Budget, BudgetUnit, Limit, LimitUnit, PolicyDocument, Scope
+from kong_plugins.llm.release import Budget, BudgetUnit, Limit, LimitUnit, PolicyDocument, Scope, ScopeKind
 from kong_plugins.llm.windows import Period, PeriodKind, next_period, period_at
 
 UnreadyReason = Literal["not_ready", "stale_policy", "no_period", "request_id_used"]
@@ -30,6 +31,7 @@ _PERIOD_WORDS: Final = {
     "total": "total",
 }
 _BUDGET_WORDS: Final = {"nusd": "budget", "tokens": "token budget", "requests": "request budget"}
+_Rule = TypeVar("_Rule", Limit, Budget)
 # It is spliced into events and names as it is.
 _REQUEST_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _HOUR_MS: Final = 3_600_000
@@ -40,10 +42,12 @@ _CLOCK_TOLERANCE_MS: Final = 12 * _HOUR_MS
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """The most that one call can use: its tokens, in and out, and its cost; None where no price is known.
 
-    `floor_nusd` is the least money that is of any use to it, by default all of its cost.
+    `provider` is where it would go. `floor_nusd` is the least money that is of any use to it, by default all of its
+    cost.
     """
 
     request_model: str
+    provider: str | None = None
     tokens: int
     cost_nusd: int | None
     floor_nusd: int | None = None
@@ -53,6 +57,7 @@ class LimitCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One limit of one subject. `cost` is what the call takes of it while it is held."""
 
     id: str
+    kind: ScopeKind
     subject: str
     scope_name: str
     unit: LimitUnit
@@ -70,6 +75,7 @@ class BudgetCheck(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
+    kind: ScopeKind
     subject: str
     scope_name: str
     unit: BudgetUnit
@@ -85,7 +91,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt to hold what a call may use, at most `hold_nusd` (None where no price is known) and `hold_tokens`.
 
     `draft` is a JSON object with the fields of the event that are known so far; the store adds its id, kind, seq,
-    instants and amounts, and what says how the call ended.
+    instants and amounts, and what says how the call ended. A `probe` is decided in the same way and writes nothing.
     """
 
     organization: str
@@ -97,6 +103,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitCheck, ...]
     budgets: tuple[BudgetCheck, ...]
     draft: bytes
+    probe: bool = False
 
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
@@ -109,7 +116,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LimitState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a limit has left after a grant, and in how many milliseconds all of it is free again."""
+    """What a limit has left, after a grant or at a refusal, and in how many milliseconds all of it is free again."""
 
     check: LimitCheck
     remaining: int
@@ -132,11 +139,12 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
     """A limit or a budget refused and nothing is held.
 
     `retry_after_ms` is when the limit would admit the call if nothing else changed; None where waiting cannot help:
-    for a budget, and for a call that is larger than the whole limit.
+    for a budget, and for a call that is larger than the whole limit. `limits` are told only where a limit refused.
     """
 
     check: LimitCheck | BudgetCheck
     retry_after_ms: int | None
+    limits: tuple[LimitState, ...] = ()
 
 
 class Unready(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,39 +170,45 @@ def checks_for(
 ) -> tuple[tuple[LimitCheck, ...], tuple[BudgetCheck, ...]]:
     """The checks of every limit and budget that this call falls under. `now_ms` only has to be right to 11 hours.
 
-    A user's limits and budgets do not concern a call that names no user.
+    A user's limits and budgets do not concern a call that names no user, or whose key does not speak for users.
     """
-    limits = tuple(
-        _limit_check(limit, subject, demand)
-        for limit in document.limits
-        if (subject := _subject_of(limit.scope, principal, demand)) is not None
+    limits = (limit for limit in document.limits if _is_about(limit.scope, demand))
+    budgets = (budget for budget in document.budgets if _is_about(budget.scope, demand))
+    return (
+        tuple(_limit_check(limit, subject, demand) for limit, subject in rules_of(limits, principal)),
+        tuple(
+            _budget_check(budget, subject, demand, _periods(document, budget, now_ms))
+            for budget, subject in rules_of(budgets, principal)
+        ),
     )
-    budgets = tuple(
-        _budget_check(budget, subject, demand, _periods(document, budget, now_ms))
-        for budget in document.budgets
-        if (subject := _subject_of(budget.scope, principal, demand)) is not None
-    )
-    return limits, budgets
 
 
 def needs_price(document: PolicyDocument, principal: Principal, demand: Demand) -> bool:
     """Whether a hard money budget applies, under which a call without a known price must be refused."""
-    return any(
-        budget.unit == "nusd" and budget.hard and not budget.shadow
-        for budget in document.budgets
-        if _subject_of(budget.scope, principal, demand) is not None
-    )
+    money = (each for each in document.budgets if each.unit == "nusd" and each.hard and not each.shadow)
+    return bool(rules_of((budget for budget in money if _is_about(budget.scope, demand)), principal))
 
 
-def _subject_of(scope: Scope, principal: Principal, demand: Demand) -> str | None:
-    """The subject that this call counts for, or None where the scope is about others."""
-    if scope.model is not None and scope.model != demand.request_model:
+def rules_of(rules: Iterable[_Rule], principal: Principal) -> list[tuple[_Rule, str]]:
+    """The limits or budgets under which a caller's calls fall, each with the subject that they count for; those that
+    are only about one model or provider too."""
+    found = ((rule, _subject_of(rule.scope, principal)) for rule in rules)
+    return [(rule, subject) for rule, subject in found if subject is not None]
+
+
+def _is_about(scope: Scope, demand: Demand) -> bool:
+    return scope.model in (None, demand.request_model) and scope.provider in (None, demand.provider)
+
+
+def _subject_of(scope: Scope, principal: Principal) -> str | None:
+    """The subject that a caller's calls count for, or None where the scope is about others."""
+    if scope.tag is not None and scope.tag not in principal.tags:
         return None
     subject = {
         "organization": principal.organization,
         "team": principal.team,
         "key": principal.key,
-        "user": principal.user,
+        "user": principal.user if principal.speaks_for_users else None,
     }[scope.kind]
     return subject if scope.subject in (None, subject) else None
 
@@ -204,6 +218,7 @@ def _limit_check(limit: Limit, subject: str, demand: Demand) -> LimitCheck:
     words = "concurrent requests" if limit.unit == "concurrency" else f"{limit.unit} {window}"
     return LimitCheck(
         id=limit.id,
+        kind=limit.scope.kind,
         subject=subject,
         scope_name=f"{_scope_word(limit.scope)} limit of {words}",
         unit=limit.unit,
@@ -219,6 +234,7 @@ def _budget_check(budget: Budget, subject: str, demand: Demand, periods: tuple[P
     floor = cost if budget.unit != "nusd" or demand.floor_nusd is None else min(cost, demand.floor_nusd)
     return BudgetCheck(
         id=budget.id,
+        kind=budget.scope.kind,
         subject=subject,
         scope_name=f"{_scope_word(budget.scope)} {_PERIOD_WORDS[budget.period]} {_BUDGET_WORDS[budget.unit]}",
         unit=budget.unit,
@@ -246,4 +262,6 @@ def _periods_around(kind: PeriodKind, hour: int, time_zone: str, fiscal_month_st
 
 
 def _scope_word(scope: Scope) -> str:
-    return scope.kind if scope.model is None else f"{scope.kind} (model {scope.model})"
+    narrowings = {"model": scope.model, "provider": scope.provider, "tag": scope.tag}
+    words = ", ".join(f"{name} {value}" for name, value in narrowings.items() if value is not None)
+    return f"{scope.kind} ({words})" if words else scope.kind

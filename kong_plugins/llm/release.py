@@ -22,11 +22,13 @@ BudgetUnit = Literal["nusd", "tokens", "requests"]
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whom a limit or budget is about: the subject's id, or None for each subject of the kind by itself;
-    optionally only for one request model."""
+    optionally only for one request model, one provider, or keys with one tag."""
 
     kind: ScopeKind
     subject: str | None
     model: str | None = None
+    provider: str | None = None
+    tag: str | None = None
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,6 +126,13 @@ def decode_policy(data: bytes) -> PolicyDocument:
         ValueError: it is not such a document, or its checksum does not match its content.
     """
     document = msgspec.json.decode(data, type=PolicyDocument)
-    if document.checksum != content_checksum(document):
+    if document.checksum != _checksum_of(data):
         raise ValueError("the policy document's checksum does not match its content")
     return document
+
+
+def _checksum_of(data: bytes) -> str:
+    """The checksum over the members that were published, of which an older version has written fewer."""
+    content: dict[str, object] = msgspec.json.decode(data)
+    content |= {"number": 0, "checksum": "", "created_by": ""}
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()

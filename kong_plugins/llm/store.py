@@ -159,14 +159,16 @@ class Store:
     # The engine.
 
     def reserve(self, reservation: Reservation) -> Granted | Denied | Unready:
-        """Hold what a call may use against everything that applies to it, or nothing."""
+        """Hold what a call may use against everything that applies to it, or nothing; a probe only asks."""
         arguments = [_plan(reservation), reservation.draft, REFUSALS_WRITTEN_A_SECOND, REFUSAL_REMEMBERED_MS]
         answer = self._run("reserve", _reserve_names(reservation), arguments)
         if answer[0] == b"granted":
             return _granted(reservation, answer)
         if answer[0] == b"denied":
             check = _checks(reservation)[answer[1] - 1]
-            return Denied(check=check, retry_after_ms=None if answer[2] < 0 else answer[2])
+            retry_after_ms = None if answer[2] < 0 else answer[2]
+            states = _limit_states(reservation, answer[3]) if answer[3] else ()
+            return Denied(check=check, retry_after_ms=retry_after_ms, limits=states)
         return Unready(reason=answer[1].decode())
 
     def post(
@@ -348,7 +350,7 @@ def _reserve_names(reservation: Reservation) -> list[str]:
 
 def _plan(reservation: Reservation) -> bytes:
     """The reservation without its draft: Redis' MessagePack knows text, not bytes."""
-    names = ("request_id", "policy_number", "lease_ms", "hold_nusd", "hold_tokens", "limits", "budgets")
+    names = ("request_id", "policy_number", "lease_ms", "hold_nusd", "hold_tokens", "limits", "budgets", "probe")
     return msgspec.msgpack.encode({name: getattr(reservation, name) for name in names})
 
 
@@ -358,13 +360,17 @@ def _checks(reservation: Reservation) -> tuple[LimitCheck | BudgetCheck, ...]:
 
 def _granted(reservation: Reservation, answer: list[Any]) -> Granted:
     _, reserved_at_ms, granted_nusd, numbers, shadows = answer
-    states = zip(reservation.limits, numbers[0::2], numbers[1::2], strict=True)
     return Granted(
         reserved_at_ms=reserved_at_ms,
         granted_nusd=granted_nusd,
-        limits=tuple(LimitState(check=check, remaining=left, reset_ms=reset) for check, left, reset in states),
+        limits=_limit_states(reservation, numbers),
         shadow_refusals=tuple(_checks(reservation)[number - 1].scope_name for number in shadows),
     )
+
+
+def _limit_states(reservation: Reservation, numbers: list[int]) -> tuple[LimitState, ...]:
+    states = zip(reservation.limits, numbers[0::2], numbers[1::2], strict=True)
+    return tuple(LimitState(check=check, remaining=left, reset_ms=reset) for check, left, reset in states)
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes], deliveries: int) -> StreamEntry:

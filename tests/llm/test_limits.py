@@ -13,7 +13,7 @@ from tests.llm.cast import policy, principal
 
 NOW_MS = 1_774_695_600_000  # 2026-03-28, noon in Berlin
 HOUR_MS = 3_600_000
-DEMAND = Demand(request_model="mini", tokens=500, cost_nusd=7000)
+DEMAND = Demand(request_model="mini", provider="openai", tokens=500, cost_nusd=7000)
 
 
 def limit(scope: Scope, **changes: object) -> Limit:
@@ -27,7 +27,8 @@ def budget(scope: Scope, **changes: object) -> Budget:
 
 
 def limits_of(*limits: Limit, demand: Demand = DEMAND, user: str | None = None) -> tuple[LimitCheck, ...]:
-    return checks_for(policy(limits=limits), principal(user=user), demand, now_ms=NOW_MS)[0]
+    who = principal(user=user, speaks_for_users=True, tags=("prod",))
+    return checks_for(policy(limits=limits), who, demand, now_ms=NOW_MS)[0]
 
 
 def budgets_of(*budgets: Budget, demand: Demand = DEMAND, now_ms: int = NOW_MS) -> tuple[BudgetCheck, ...]:
@@ -48,6 +49,11 @@ def budgets_of(*budgets: Budget, demand: Demand = DEMAND, now_ms: int = NOW_MS) 
         (Scope(kind="user", subject="bob"), None),
         (Scope(kind="team", subject=None, model="mini"), "search"),
         (Scope(kind="team", subject=None, model="secret"), None),
+        (Scope(kind="team", subject=None, provider="openai"), "search"),
+        (Scope(kind="team", subject=None, provider="mistral"), None),
+        (Scope(kind="organization", subject=None, tag="prod"), "acme"),
+        (Scope(kind="team", subject=None, tag="batch"), None),
+        (Scope(kind="key", subject=None, model="mini", provider="openai", tag="prod"), "SEARCHKEY001"),
     ],
 )
 def test_a_scope_counts_for_its_subject_or_not_at_all(scope: Scope, subject: str | None) -> None:
@@ -56,6 +62,12 @@ def test_a_scope_counts_for_its_subject_or_not_at_all(scope: Scope, subject: str
 
 def test_a_users_limit_does_not_concern_a_call_without_a_user() -> None:
     assert limits_of(limit(Scope(kind="user", subject=None))) == ()
+
+
+def test_a_label_selects_no_users_limit_where_the_key_does_not_speak_for_users() -> None:
+    document = policy(limits=(limit(Scope(kind="user", subject=None)),))
+
+    assert checks_for(document, principal(user="alice"), DEMAND, now_ms=NOW_MS) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -68,6 +80,10 @@ def test_a_users_limit_does_not_concern_a_call_without_a_user() -> None:
         (
             limit(Scope(kind="team", subject=None, model="mini"), window_ms=86_400_000),
             "team (model mini) limit of requests per day",
+        ),
+        (
+            limit(Scope(kind="team", subject=None, provider="openai", tag="prod")),
+            "team (provider openai, tag prod) limit of requests per minute",
         ),
     ],
 )

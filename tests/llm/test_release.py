@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import pytest
 
-from kong_plugins.llm.release import content_checksum, decode_policy, encode_policy
+from kong_plugins.llm.release import Limit, Scope, content_checksum, decode_policy, encode_policy
 from tests.llm.cast import policy
 
 
@@ -29,6 +31,16 @@ def test_a_document_that_was_changed_afterwards_is_refused() -> None:
 
     with pytest.raises(ValueError, match="checksum"):
         decode_policy(data)
+
+
+def test_a_document_of_an_older_version_that_knew_fewer_members_is_still_read() -> None:
+    rules = (Limit(id="l", scope=Scope(kind="team", subject=None), unit="requests", amount=1, window_ms=1000),)
+    older = msgspec.json.decode(encode_policy(policy(limits=rules)))
+    del older["limits"][0]["scope"]["provider"], older["limits"][0]["scope"]["tag"]
+    content = older | {"number": 0, "checksum": "", "created_by": ""}
+    older["checksum"] = hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+
+    assert decode_policy(msgspec.json.encode(older)).limits == rules
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"format":2}'])

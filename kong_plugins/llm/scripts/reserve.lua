@@ -8,8 +8,10 @@
 --        written as events, 4 how long a written refusal is remembered, in ms
 -- Result {'granted', reserved_at_ms, granted nano-USD, {remaining and reset_ms of each limit}, {checks that only a
 --        shadow lets pass}}
---        {'denied', number of the check, retry_after_ms, or -1 where waiting is no help}
+--        {'denied', number of the check, retry_after_ms, or -1 where waiting is no help, {remaining and reset_ms of
+--        each limit, where a limit refuses}}
 --        {'unready', reason}
+--        A probe gets the answer that the call would get now, and nothing at all is written.
 --        Checks count from 1, limits before budgets. A repeated id gets its first answer again while its hold is open,
 --        or its refusal remembered; one that has been resolved is refused.
 
@@ -109,7 +111,7 @@ end
 -- A limit that refuses for long must still grow older while the clock that was set back catches up.
 local function keep_rings_of_a_clock_set_back()
   for _, limit in ipairs(call.limits) do
-    if limit.ring and limit.ring.was_set_back then
+    if limit.ring and limit.ring.was_set_back and not call.probe then
       ring_add(limit.key, limit.ring, 0)
     end
   end
@@ -124,9 +126,28 @@ local function is_written()
   return refusals <= tonumber(ARGV[3])
 end
 
+-- What each limit has left, and in how many ms all of it is free again.
+local function limit_states(is_held, now)
+  local states = {}
+  for _, limit in ipairs(call.limits) do
+    local reset_ms = 0
+    if limit.ring and is_held and limit.cost > 0 then
+      reset_ms = ring_leaves_ms(limit.ring, limit.ring.slice, now)
+    elseif limit.ring and limit.used > 0 then
+      reset_ms = ring_wait_ms(limit.ring, limit.used, now)
+    end
+    states[#states + 1] = math.max(0, limit.amount - limit.used - (is_held and limit.cost or 0))
+    states[#states + 1] = reset_ms
+  end
+  return states
+end
+
 -- A refusal that is written is remembered too: no later answer may contradict its event.
 local function deny(check, kind, retry_after_ms, now)
-  local answer = { 'denied', check.number, retry_after_ms }
+  local answer = { 'denied', check.number, retry_after_ms, kind == 'limit' and limit_states(false, now) or {} }
+  if call.probe then
+    return answer
+  end
   if is_written() then
     local members = settled_members(call.request_id .. ':1', 'refused', redis.call('INCR', KEYS[5]), {}, now, '0')
     append_event(KEYS[6], 'usage', event_with(draft, table.concat({
@@ -165,10 +186,8 @@ local function hold_budgets(granted)
 end
 
 local function granted_answer(now, granted_nusd)
-  local states, shadows = {}, {}
+  local shadows = {}
   for _, limit in ipairs(call.limits) do
-    states[#states + 1] = math.max(0, limit.amount - limit.used - limit.cost)
-    states[#states + 1] = limit.ring and ring_leaves_ms(limit.ring, limit.ring.slice, now) or 0
     if not limit.fits then
       shadows[#shadows + 1] = limit.number
     end
@@ -178,13 +197,16 @@ local function granted_answer(now, granted_nusd)
       shadows[#shadows + 1] = budget.number
     end
   end
-  return { 'granted', now, granted_nusd, states, shadows }
+  return { 'granted', now, granted_nusd, limit_states(true, now), shadows }
 end
 
 local function hold(granted, now)
   local lease_end = now + call.lease_ms
   local nusd = call.hold_nusd and math.min(call.hold_nusd, granted.nusd or call.hold_nusd)
   local answer = granted_answer(now, nusd or 0)
+  if call.probe then
+    return answer
+  end
   redis.call('SET', KEYS[1], cmsgpack.pack({
     state = 'pending', nusd = nusd, tokens = call.hold_tokens, reserved_at_ms = now, draft = draft,
     answer = answer, limits = hold_limits(lease_end, now), budgets = hold_budgets(granted),

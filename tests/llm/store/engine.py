@@ -100,6 +100,7 @@ class Engine:
         who: Principal = fields.pop("principal", principal(organization=self.organization))
         request_id = fields.pop("request_id", f"r{next(_numbers)}")
         lease_ms = fields.pop("lease_ms", LEASE_MS)
+        probe = fields.pop("probe", False)
         demand = Demand(**fields)
         limits, budgets = checks_for(self.policy, who, demand, now_ms=self.now_ms)
         draft = {"request_id": request_id, "organization": self.organization, "team": who.team, "key": who.key}
@@ -113,6 +114,7 @@ class Engine:
             limits=limits,
             budgets=budgets,
             draft=msgspec.json.encode(draft | {"input_bound_tokens": demand.tokens // 2}),
+            probe=probe,
         )
 
     def reserve(self, **changes: Any) -> Granted | Denied | Unready:

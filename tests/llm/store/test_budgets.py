@@ -217,7 +217,7 @@ def test_one_subject_pays_for_itself_alone(engine: Engine) -> None:
     engine.enforce(each_user)
     for user in ("alice", 'bob "the" {builder}:'):
         engine.set_cap(each_user, 100, subject=user)
-        caller = principal(organization=engine.organization, user=user)
+        caller = principal(organization=engine.organization, user=user, speaks_for_users=True)
         engine.post(engine.hold(principal=caller), amount_nusd=100)
         assert engine.state(each_user, subject=user) == (100, 0)
 
