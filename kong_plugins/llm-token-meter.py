@@ -9,6 +9,11 @@ priority = 10
 Schema: list[dict[str, object]] = []
 
 
+def start() -> None:
+    """Settle at once what a process before this one has left."""
+    node.outbox("llm-token-meter")
+
+
 class Plugin:
     def __init__(self, config: dict[str, str]) -> None:
         """It needs no configuration."""
@@ -16,4 +21,4 @@ class Plugin:
     def log(self, kong: object) -> None:
         call = pdk.finished_call(kong)
         if call is not None:
-            settle(node.store(), call)
+            settle(node.outbox("llm-token-meter"), call)

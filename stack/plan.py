@@ -52,7 +52,8 @@ class Plan:
     @property
     def edge_environment(self) -> dict[str, str]:
         """What a gateway node needs to know (kong_plugins/llm/settings.py)."""
-        return {"REDIS_URL": self.redis_url, **self._shared_secrets, **self.edge_settings}
+        journal = {"BURSAR_JOURNAL_DIR": str(self.run / "journal")}
+        return {"REDIS_URL": self.redis_url, **journal, **self._shared_secrets, **self.edge_settings}
 
     @property
     def control_plane_environment(self) -> dict[str, str]:

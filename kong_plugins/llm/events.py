@@ -20,6 +20,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One row of the ledger. Amounts are integer nano-USD, instants are Redis time in Unix milliseconds.
 
     `amount_nusd` is None where no price was known. In an `adjusted` event amounts and tokens are signed differences.
+    `uncounted`: Redis had lost the call's hold, so its counters learn of it only when the ledger takes the event.
     """
 
     format: Literal[1] = 1
@@ -61,6 +62,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     latency_ms: int | None = None
     first_token_ms: int | None = None
     trace_id: str | None = None
+    uncounted: bool = False
 
 
 class ThresholdEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -10,7 +10,6 @@ from kong_plugins.llm.grants import Meter, event_fields
 from kong_plugins.llm.prices import cost_nusd
 from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer, Reading
-from kong_plugins.llm.store import Store
 from kong_plugins.llm.tokens import family_of
 from kong_plugins.llm.usage import Quality, Usage
 
@@ -45,24 +44,40 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     response_model: str | None = None
 
 
-def settle(store: Store, call: FinishedCall) -> None:
-    """Post what the call has cost, or void its hold.
+class Books(Protocol):
+    """Where calls are settled: the outbox, or the store itself."""
 
-    Raises:
-        StoreUnavailable: the store does not answer; the hold is posted in full when its lease ends.
-    """
+    def post(
+        self,
+        organization: str,
+        request_id: str,
+        *,
+        amount_nusd: int | None,
+        tokens: int,
+        event_fields: bytes,
+        reserved_at_ms: int | None,
+        hold_nusd: int,
+    ) -> object: ...
+
+    def void(self, organization: str, request_id: str, event_fields: bytes) -> object: ...
+
+
+def settle(books: Books, call: FinishedCall) -> None:
+    """Post what the call has cost, or void its hold."""
     settlement = settlement_of(call)
     organization, request_id = call.meter.facts.organization, call.meter.facts.request_id
     fields = settled_fields(call, settlement)
     if settlement.usage is None:
-        store.void(organization, request_id, event_fields=fields)
+        books.void(organization, request_id, event_fields=fields)
         return
-    store.post(
+    books.post(
         organization,
         request_id,
         amount_nusd=settlement.amount_nusd,
         tokens=settlement.usage.total_tokens,
         event_fields=fields,
+        reserved_at_ms=call.meter.reserved_at_ms,
+        hold_nusd=call.meter.hold_nusd,
     )
 
 

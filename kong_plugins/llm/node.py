@@ -5,10 +5,16 @@ Not at import: Kong asks for a plugin's description in a process that has no set
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+
+import gevent
 
 from kong_plugins.llm.admission import Admission
 from kong_plugins.llm.authentication import Authenticator
+from kong_plugins.llm.journal import Journal
+from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.settings import EdgeSettings, edge_settings
 from kong_plugins.llm.store import Store
 
@@ -30,4 +36,23 @@ def authenticator() -> Authenticator:
 
 @cache
 def admission() -> Admission:
-    return Admission(store(), settings())
+    return Admission(store(), settings(), outbox=outbox("llm-rate-limit"))
+
+
+@cache
+def outbox(plugin: str) -> Outbox:
+    """The outbox of this process, at work; `plugin` names its files."""
+    folder = settings().journal_dir
+    journal = (
+        Journal(Path(folder), plugin, most_bytes=settings().journal_max_bytes, run_blocking=_run_blocking)
+        if folder
+        else None
+    )
+    started = Outbox(store(), journal)
+    started.start()
+    return started
+
+
+def _run_blocking(work: Callable[[], None]) -> None:
+    """In a real thread: a wait for the disk must not stop the requests."""
+    gevent.get_hub().threadpool.apply(work)

@@ -17,6 +17,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the plugins of one node need to know; policy and keys come from Redis.
 
     A stream is ended at `deadline_ms` after its grant, and its hold expires at `deadline_ms + lease_grace_ms`.
+    `journal_dir` is where usage is written before Redis is told; without it, none is.
     """
 
     redis_url: str
@@ -26,6 +27,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: int = 600_000
     lease_grace_ms: int = 60_000
     max_request_bytes: int = 10_485_760
+    journal_dir: str | None = None
+    journal_max_bytes: int | None = None
 
     @property
     def lease_ms(self) -> int:
@@ -40,13 +43,14 @@ def edge_settings(environment: Mapping[str, str] = os.environ) -> EdgeSettings:
     """
     optional = {
         name: _positive_integer(environment, f"BURSAR_{name.upper()}")
-        for name in ("redis_timeout_ms", "deadline_ms", "lease_grace_ms", "max_request_bytes")
+        for name in ("redis_timeout_ms", "deadline_ms", "lease_grace_ms", "max_request_bytes", "journal_max_bytes")
         if f"BURSAR_{name.upper()}" in environment
     }
     return EdgeSettings(
         redis_url=secret_from(environment, "REDIS_URL"),
         key_pepper=secret_from(environment, "BURSAR_KEY_PEPPER"),
         credential_key=secret_from(environment, "BURSAR_CREDENTIAL_KEY"),
+        journal_dir=environment.get("BURSAR_JOURNAL_DIR") or None,
         **optional,
     )
 

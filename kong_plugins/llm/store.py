@@ -172,17 +172,29 @@ class Store:
         return Unready(reason=answer[1].decode())
 
     def post(
-        self, organization: str, request_id: str, *, amount_nusd: int | None, tokens: int, event_fields: bytes
+        self,
+        organization: str,
+        request_id: str,
+        *,
+        amount_nusd: int | None,
+        tokens: int,
+        event_fields: bytes,
+        reserved_at_ms: int | None = None,
+        hold_nusd: int = 0,
     ) -> PostResult:
-        """End a hold with what the call cost; None where no price was known. `event_fields` is a JSON object."""
+        """End a hold with what the call cost; None where no price was known. `event_fields` is a JSON object.
+
+        `reserved_at_ms` and `hold_nusd` are what its event says should Redis have lost the hold.
+        """
         check_amount(amount_nusd or 0)
         check_amount(tokens)
         amount = "" if amount_nusd is None else amount_nusd
-        return self._settle(organization, [request_id, "posted", amount, tokens, event_fields])
+        reserved = "" if reserved_at_ms is None else reserved_at_ms
+        return self._settle(organization, [request_id, "posted", amount, tokens, event_fields], [reserved, hold_nusd])
 
     def void(self, organization: str, request_id: str, event_fields: bytes) -> PostResult:
         """End a hold whose call has not reached a provider."""
-        return self._settle(organization, [request_id, "voided", 0, 0, event_fields])
+        return self._settle(organization, [request_id, "voided", 0, 0, event_fields], ["", 0])
 
     def expire_due(self, organization: str, *, most: int = 100) -> int:
         """Post in full the holds whose lease is over; return how many there were, at most `most`."""
@@ -192,10 +204,10 @@ class Store:
     def open_holds(self, organization: str) -> int:
         return int(self._call(lambda: self._redis.zcard(_name(organization, "leases"))))
 
-    def _settle(self, organization: str, arguments: list[Any]) -> PostResult:
+    def _settle(self, organization: str, arguments: list[Any], lost: list[Any]) -> PostResult:
         check_request_id(arguments[0])
         names = [_hold_name(organization, arguments[0]), *(_name(organization, n) for n in ("leases", "seq", "events"))]
-        return cast(PostResult, self._run("post", names, [*arguments, TOMBSTONE_MS]).decode())
+        return cast(PostResult, self._run("post", names, [*arguments, TOMBSTONE_MS, *lost]).decode())
 
     # The event stream: written by the scripts, read by the ledger.
 

@@ -31,10 +31,12 @@ def run(parent_process_id: int) -> int:
     )
     if options.env_file and not options.dump:
         os.environ.update(read_environment_file(options.env_file))
-    server = HardenedPluginServer(_load(options.plugin), answer_timeout_s=options.answer_timeout)
+    plugin = _load(options.plugin)
+    server = HardenedPluginServer(plugin, answer_timeout_s=options.answer_timeout)
     if options.dump:
         json.dump([server.get_plugin_info(server.plugin_name)], sys.stdout)
         return 0
+    getattr(plugin.mod, "start", lambda: None)()
     name = options.socket_name or f"{server.plugin_name}.socket"
     serve_until_stopped(server, options.prefix / name, options.socket_mode, parent_process_id)
     return 0

@@ -22,6 +22,13 @@ class LossyProxy:
         login = target.netloc.rpartition("@")[0]
         self.url = urlunsplit(target._replace(netloc=f"{login}@127.0.0.1:{self._listener.getsockname()[1]}"))
 
+    def lead_to(self, url: str) -> None:
+        """Let another server answer from now on, as after a failover."""
+        target = urlsplit(url)
+        self._target = (target.hostname or "", target.port or 0)
+        for connection in self._connections:
+            _end(connection)
+
     def __enter__(self) -> LossyProxy:
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()

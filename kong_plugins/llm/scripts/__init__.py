@@ -12,6 +12,8 @@ _FRAGMENTS: Final = {
     "post": ("number", "ring", "event", "threshold", "settle"),
     "expire": ("number", "ring", "event", "threshold", "settle"),
     "set_cap": ("number", "event", "threshold"),
+    "restore": ("number",),
+    "adjust": ("number", "event", "threshold"),
     "put_key": (),
     "publish_policy": (),
 }

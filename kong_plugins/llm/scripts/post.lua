@@ -4,9 +4,10 @@
 -- KEYS   1 hold, 2 leases, 3 sequence, 4 event stream; the keys of limits and budgets stand in the hold, and have its
 --        hash tag
 -- ARGV   1 request id, 2 posted or voided, 3 nano-USD, or "" where no price was known, 4 tokens, 5 fields of the event
---        (a JSON object), 6 how long the id is remembered, in ms
+--        (a JSON object), 6 how long the id is remembered, in ms, 7 when it was reserved, 8 nano-USD that were held; both
+--        as the caller knows them, or "", for the event of a hold that is not here
 -- Result posted | voided | adjusted (the hold had expired: the difference was posted) | duplicate (nothing was done)
---        | orphan (no hold: an event without counters; a void only leaves a tombstone)
+--        | orphan (no hold: an event that the counters learn of when the ledger takes it; a void only leaves a tombstone)
 -- Redis' memory limit does not stop it: what was used must be counted.
 
 local request_id, kind, fields = ARGV[1], ARGV[2], ARGV[5]
@@ -24,7 +25,8 @@ end
 local function post_orphan(now)
   leave_tombstone(KEYS[1], kind, ARGV[6])
   if kind == 'posted' then
-    append(':1', kind, {}, now, amount())
+    local lost = { reserved_at_ms = tonumber(ARGV[7]), nusd = tonumber(ARGV[8]), restored = true }
+    append(':1', kind, lost, now, amount())
   end
   return 'orphan'
 end

@@ -3,7 +3,8 @@
 --
 -- A hold is one MessagePack map: `state` (pending, posted, voided, expired, denied); while pending also `nusd` (absent
 -- where no price is known), `tokens`, `reserved_at_ms`, `draft`, `answer`, `limits` and `budgets` (what it counts in);
--- after it has expired, `input_tokens` and `output_tokens` are what its event said.
+-- after it has expired, `input_tokens` and `output_tokens` are what its event said. A `restored` hold was made anew
+-- after Redis had lost it: what becomes of it is counted when the ledger takes it, which may know of it already.
 
 local function read_hold(key)
   local stored = redis.call('GET', key)
@@ -30,11 +31,11 @@ end
 -- the difference is due.
 local function move_budgets(hold, used, stream, now)
   for _, budget in ipairs(hold.budgets) do
-    local difference = used[budget.unit]
-    if hold.state == 'expired' then
-      difference = difference - budget.cost
-    else
+    local difference = hold.restored and 0 or used[budget.unit]
+    if hold.state ~= 'expired' then
       redis.call('HINCRBY', budget.key, 'held', integer_text(-budget.cost))
+    elseif not hold.restored then
+      difference = difference - budget.cost
     end
     redis.call('HINCRBY', budget.key, 'spent', integer_text(difference))
     if difference > 0 then
@@ -49,5 +50,6 @@ local function settled_members(id, kind, sequence, hold, now, amount)
     '"id":"', id, '","kind":"', kind, '","seq":', integer_text(sequence),
     ',"reserved_at_ms":', integer_text(hold.reserved_at_ms or now), ',"posted_at_ms":', integer_text(now),
     ',"hold_nusd":', integer_text(hold.nusd or 0), ',"amount_nusd":', amount,
+    hold.restored and ',"uncounted":true' or '',
   })
 end

@@ -45,6 +45,16 @@ class OwnValkey:
 
 @pytest.fixture
 def own_valkey() -> Iterator[OwnValkey]:
+    yield from _running_valkey()
+
+
+@pytest.fixture
+def other_valkey() -> Iterator[OwnValkey]:
+    """A second one, for what is about two."""
+    yield from _running_valkey()
+
+
+def _running_valkey() -> Iterator[OwnValkey]:
     with tempfile.TemporaryDirectory() as folder:
         valkey = OwnValkey(Path(folder))
         valkey.start()

@@ -1,0 +1,126 @@
+"""What the store offers to bring Redis back after it has lost something. It belongs to `store.py`, and knows its names.
+
+Counters are set from the ledger, holds from the gateways' journals. What was counted in neither is told to Redis by
+whoever takes it into the ledger, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from kong_plugins.llm.journal import Held
+from kong_plugins.llm.store import LATE_TRUTH_MS, Store, _budget_name, _hold_name, _name
+
+
+class RedisState(msgspec.Struct, frozen=True):
+    """Which Redis answers, and how complete it says an organization's counters are.
+
+    `server` changes when another process answers; `epoch` is None where the counters are not complete; what was posted
+    since `replay_since_ms` was perhaps lost before this epoch.
+    """
+
+    server: str
+    epoch: int | None
+    seq: int
+    replay_since_ms: int
+
+
+class CounterPlace(msgspec.Struct, frozen=True):
+    """Where a budget of one subject counts in one period."""
+
+    budget: str
+    subject: str
+    period: str
+
+
+class Recovery:
+    """The store's rarer calls. All raise StoreUnavailable."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def state(self, organization: str) -> RedisState:
+        redis: Any = self._store._redis
+        names = [_name(organization, name) for name in ("ready", "seq", "replay_since")]
+
+        def read() -> tuple[Any, list[Any]]:
+            return redis.info("server"), redis.mget(names)
+
+        server, (epoch, seq, since) = self._store._call(read)
+        return RedisState(
+            server=server["run_id"],
+            epoch=None if epoch is None else int(epoch),
+            seq=int(seq or 0),
+            replay_since_ms=int(since or 0),
+        )
+
+    def restore(self, held: Held) -> bool:
+        """Hold again what was granted; False where Redis knows of the call, or its lease is over."""
+        organization = held.organization
+        names = [_hold_name(organization, held.request_id), _name(organization, "leases")]
+        names += [_budget_name(organization, each.budget, each.subject, each.period) for each in held.budgets]
+        hold = {
+            "nusd": held.hold_nusd,
+            "tokens": held.hold_tokens,
+            "reserved_at_ms": held.reserved_at_ms,
+            "limits": [],
+            "budgets": [{"unit": each.unit, "cost": each.cost} for each in held.budgets],
+        }
+        if held.hold_nusd is None:
+            del hold["nusd"]
+        arguments = [held.request_id, held.lease_ends_at_ms, msgspec.msgpack.encode(hold), bytes(held.draft)]
+        return bool(self._store._run("restore", names, arguments))
+
+    def adjust(self, organization: str, event_id: str, differences: Sequence[tuple[CounterPlace, int]]) -> bool:
+        """Count what the ledger has taken and the counters do not know; False where this was counted before.
+
+        `event_id` names the difference; an amount that is negative lowers what was spent.
+        """
+        names = [_name(organization, f"counted:{event_id}"), _name(organization, "events")]
+        names += [_counter(organization, place) for place, _ in differences]
+        return bool(self._store._run("adjust", names, [LATE_TRUTH_MS, *(amount for _, amount in differences)]))
+
+    def close_admission(self, organization: str) -> None:
+        """Declare the counters incomplete, so that nothing is admitted."""
+        self._store._call(lambda: self._store._redis.delete(_name(organization, "ready")))
+
+    def open_admission(self, organization: str, epoch: int, *, replay_since_ms: int) -> None:
+        """Declare the counters complete, and have gateways send again what was posted since then."""
+        values = {_name(organization, "replay_since"): replay_since_ms, _name(organization, "ready"): epoch}
+        self._store._call(lambda: self._store._redis.mset(values))
+
+    def continue_sequence(self, organization: str, seq: int) -> None:
+        """Let events be numbered from here on, if they are not already further."""
+
+        def advance() -> None:
+            redis: Any = self._store._redis
+            name = _name(organization, "seq")
+            missing = seq - int(redis.get(name) or 0)
+            if missing > 0:
+                redis.incrby(name, missing)
+
+        self._store._call(advance)
+
+    def spent_when_drained(self, organization: str, places: Sequence[CounterPlace]) -> tuple[list[int], int] | None:
+        """What each counter has spent, and the last event's `seq`, at an instant at which the ledger has all events of
+        the stream; None where it has not."""
+        stream = _name(organization, "events")
+
+        def read() -> list[Any]:
+            together: Any = self._store._redis.pipeline(transaction=True)
+            for place in places:
+                together.hget(_counter(organization, place), "spent")
+            return list(together.get(_name(organization, "seq")).xinfo_stream(stream).xinfo_groups(stream).execute())
+
+        *spent, seq, of_stream, groups = self._store._in_group(stream, read)
+        behind = any(
+            group["pending"] or group["last-delivered-id"] != of_stream["last-generated-id"] for group in groups
+        )
+        return None if behind else ([int(each or 0) for each in spent], int(seq or 0))
+
+
+def _counter(organization: str, place: CounterPlace) -> str:
+    return _budget_name(organization, place.budget, place.subject, place.period)
