@@ -239,8 +239,8 @@ class Store:
         return self._with_deliveries(stream, consumer, claimed)
 
     def _fresh(self, stream: str, consumer: str, most: int, block_ms: int) -> list[StreamEntry]:
-        # To Redis, 0 is for ever.
-        block_ms = max(1, min(block_ms, self._longest_block_ms))
+        # To Redis, a wait of 0 is for ever; None is none.
+        block_ms = min(block_ms, self._longest_block_ms)
         answer = self._redis.xreadgroup(_GROUP, consumer, {stream: ">"}, count=most, block=block_ms or None)
         return [_entry(entry_id, fields, 1) for entry_id, fields in (answer[0][1] if answer else [])]
 
