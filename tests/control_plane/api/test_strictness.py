@@ -67,11 +67,8 @@ REFUSED: list[tuple[str, dict[str, Any], set[str | None]]] = [
 
 @pytest.mark.parametrize(("kind", "fields", "named"), REFUSED)
 def test_a_refusal_names_the_field(api: Api, kind: str, fields: dict[str, Any], named: set[str | None]) -> None:
-    numbers_before = api.policy().number
-
     assert api.refused_fields("POST", kind, fields) == named
     assert api.get(kind)["results"] == []
-    assert api.policy().number == numbers_before
 
 
 @pytest.mark.parametrize("amount_usd", ["NaN", "Infinity", "-0.01", "0.0000000001", "9000000.01", "1e30", "ten", ""])
