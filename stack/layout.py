@@ -49,7 +49,7 @@ def _celery(plan: Plan) -> list[Program]:
     """Worker and beat; threads, so that a worker that is killed leaves no children."""
     celery = script("celery", "--app=control_plane", "--quiet")
     alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    worker = [*celery, "worker", "--pool=threads", "--concurrency=2", *alone, "--loglevel=INFO"]
+    worker = [*celery, "worker", "--pool=threads", "--concurrency=2", *alone, "--loglevel=WARNING"]
     (plan.run / "celery").mkdir(exist_ok=True)
     beat = [*celery, "beat", f"--schedule={plan.run / 'celery' / 'schedule'}", "--pidfile=", "--loglevel=WARNING"]
     return [
@@ -60,7 +60,7 @@ def _celery(plan: Plan) -> list[Program]:
 
 def _ingest(plan: Plan) -> Program:
     # A name that stays: after a restart the process goes on at once with what it had read.
-    command = python("manage.py", "ingest", "--consumer=ingest-1")
+    command = python("manage.py", "ingest", "--consumer=ingest-1", "--skip-checks")
     return Program(name="ingest", command=command, environment=plan.control_plane_environment)
 
 

@@ -134,7 +134,7 @@ class Stack:
     def _migrate(self, plan: Plan) -> None:
         self._say("migrating the database")
         self._manage(plan, "migrate", "--no-input")
-        said = self._manage(plan, "bootstrap", *_ORGANIZATION)
+        said = self._manage(plan, "bootstrap", *_ORGANIZATION, "--skip-checks")
         if not json.loads(said.strip().splitlines()[-1])["ready"]:
             raise StartError(
                 "Redis has lost its counters, so that gateways refuse every call. To begin anew, remove the folder "
