@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from types import SimpleNamespace
 from typing import Any, Final
@@ -32,7 +33,9 @@ _ONCE: Final = frozenset(
     | {b"server", b"accept-ranges", b"content-range"}
 )
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_IDLE_SECONDS: Final = 60
+# Kong's own default is 60; many servers close after 5, and a call on a connection that just closes is a 502.
+_IDLE_SECONDS: Final = 4
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
 
 class UpstreamFailed(MinikongError):
@@ -107,7 +110,7 @@ class Upstream:
 
 
 def _url(target: Target) -> URL:
-    query = f"?{target.query}" if target.query else ""
+    query = "?" + _NOT_ASCII.sub(lambda byte: f"%{ord(byte[0]):02X}", target.query) if target.query else ""
     host = f"[{target.host}]" if ":" in target.host else target.host
     return URL(f"{target.scheme}://{host}:{target.port}{target.path}{query}", encoded=True)
 
