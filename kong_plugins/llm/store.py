@@ -71,7 +71,8 @@ class Store:
     """The shared state of all organizations. `clock` is Lua that defines `now_ms`; by default Redis' own time."""
 
     def __init__(self, client: redis.Redis, *, clock: str | None = None) -> None:
-        self._redis = client
+        # Untyped: redis-py's types of an answer are those of all protocols and options at once.
+        self._redis: Any = client
         self._clock = clock if clock is not None else lua_file("clock")
         self._scripts: dict[str, _Script] = {}
         self._longest_block_ms = int((client.get_connection_kwargs().get("socket_timeout") or 60) * 500)

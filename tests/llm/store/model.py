@@ -71,12 +71,10 @@ class Model:
                 self._fire(place, percents, refused=True)
                 return self._deny(reservation, Denied(check=check, retry_after_ms=None))
             grants[check.unit] = min(grants.get(check.unit, grant), grant)
-        refusals = [(check, self._wait_ms(check, now_ms)) for check in reservation.limits if not check.shadow]
-        waiting = [(check, wait_ms) for check, wait_ms in refusals if wait_ms != 0]
-        if waiting:
-            never = [each for each in waiting if each[1] is None]
-            check, wait_ms = never[0] if never else max(waiting, key=lambda each: each[1] or 0)
-            return self._deny(reservation, Denied(check=check, retry_after_ms=wait_ms))
+        waits = [(limit, self._wait_ms(limit, now_ms)) for limit in reservation.limits if not limit.shadow]
+        slowest = max(waits, key=lambda each: float("inf") if each[1] is None else each[1])
+        if slowest[1] != 0:
+            return self._deny(reservation, Denied(check=slowest[0], retry_after_ms=slowest[1]))
         return self._hold(reservation, places, grants, now_ms)
 
     def post(self, request_id: str, kind: str, amount: int, tokens: int) -> str:
