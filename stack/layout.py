@@ -60,7 +60,7 @@ def _celery(plan: Plan) -> list[Program]:
 
 def _ingest(plan: Plan) -> Program:
     # A name that stays: after a restart the process goes on at once with what it had read.
-    command = python("manage.py", "ingest", "--consumer=ingest-1", "--skip-checks")
+    command = python("manage.py", "ingest", "--consumer=ingest-1")
     return Program(name="ingest", command=command, environment=plan.control_plane_environment)
 
 

@@ -30,7 +30,7 @@ from stack.supervision import Supervisor
 
 _START_WITHIN_S: Final = 60
 _MOST_STARTS: Final = 3
-_SETTLED_AFTER_S: Final = 2
+_SETTLED_AFTER_S: Final = 3
 _LOG_TAIL_CHARACTERS: Final = 3_000
 PROGRAM_NAMES: Final = ("valkey", "postgres", "control-plane", "worker", "beat", "ingest", "provider", "gateway")
 _ORGANIZATION: Final = ("--organization=acme", "--name=Acme Corp", "--time-zone=Europe/Berlin")
