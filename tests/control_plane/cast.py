@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from django.db import connection
 from django.test import Client
 
 from control_plane.teams.models import Organization, User
+from kong_plugins.llm.limits import Granted, Reservation
 from kong_plugins.llm.release import PolicyDocument
 from kong_plugins.llm.store import Store
 
@@ -110,3 +112,21 @@ def all_at_once(calls: list[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(calls)) as threads:
         return list(threads.map(run, calls))
+
+
+def admits(store: Store, organization: str) -> bool:
+    """Whether gateways may admit a call to which no limit and no budget applies."""
+    policy = store.get_policy(organization)
+    assert policy is not None
+    call = Reservation(
+        organization=organization,
+        request_id=uuid.uuid4().hex,
+        policy_number=policy.number,
+        lease_ms=1_000,
+        hold_nusd=0,
+        hold_tokens=0,
+        limits=(),
+        budgets=(),
+        draft=b"{}",
+    )
+    return isinstance(store.reserve(call), Granted)

@@ -13,9 +13,8 @@ from django.core.management import CommandError, call_command
 from control_plane.api.models import ApiToken
 from control_plane.releases.models import Release
 from control_plane.teams.models import Organization, User
-from kong_plugins.llm.limits import Granted, Reservation
 from kong_plugins.llm.store import Store
-from tests.control_plane.cast import Api
+from tests.control_plane.cast import Api, admits
 
 PASSWORD = "a password that somebody has chosen"
 TOKEN = "a-token-that-somebody-has-chosen-long-enough"
@@ -33,23 +32,6 @@ def bootstrap(organization: str, capsys: pytest.CaptureFixture[str]) -> Callable
         return json.loads(line)
 
     return run
-
-
-def admits(store: Store, organization: str) -> bool:
-    policy = store.get_policy(organization)
-    assert policy is not None
-    call = Reservation(
-        organization=organization,
-        request_id="first",
-        policy_number=policy.number,
-        lease_ms=1_000,
-        hold_nusd=0,
-        hold_tokens=0,
-        limits=(),
-        budgets=(),
-        draft=b"{}",
-    )
-    return isinstance(store.reserve(call), Granted)
 
 
 def test_a_new_installation_can_be_used_at_once(bootstrap: Callable[..., Any], store: Store, organization: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 import pytest
+import redis
 from django.db import connection, transaction
 
 from control_plane.budgets.models import BudgetPeriod
@@ -19,7 +20,7 @@ from control_plane.releases.tasks import republish as republish_task
 from control_plane.teams.models import Organization
 from control_plane.teams.services import create_team
 from kong_plugins.llm.release import PolicyDocument, content_checksum, decode_policy, encode_policy
-from tests.control_plane.cast import Api, all_at_once
+from tests.control_plane.cast import Api, admits, all_at_once
 
 Away = Callable[[], AbstractContextManager[None]]
 
@@ -43,6 +44,21 @@ def test_a_release_holds_exactly_what_gateways_read(api: Api) -> None:
     assert decode_policy(encode_policy(document_of(newest))) == api.policy()
     assert newest.checksum == content_checksum(api.policy())
     assert api.policy().created_by == "alice"
+
+
+def test_a_policy_that_no_gateway_can_read_is_published_anew(api: Api, redis_address: str) -> None:
+    api.team("search")
+    with redis.Redis.from_url(redis_address) as client:
+        client.set(f"bursar:{{{api.organization.slug}}}:policy", b"{}")
+
+    republish_task()
+
+    assert api.policy() == newest_document(api)
+
+
+def test_an_organization_is_open_from_its_first_release_on(api: Api) -> None:
+    assert Organization.objects.get().readiness_epoch == 1
+    assert admits(api.store, api.organization.slug)
 
 
 def test_equal_content_makes_no_release(api: Api) -> None:
@@ -138,13 +154,14 @@ def test_what_redis_has_lost_is_published_anew_but_admission_stays_closed(
     api.team("search")
     key_id = api.create("keys", team="search", name="search-prod")["id"]
     budget_id = api.budget()["id"]
-    assert open_admission(api.organization.pk)
+    assert admits(api.store, api.organization.slug)
     before = api.policy()
     forget_everything()
 
     assert not open_admission(api.organization.pk)
     assert republish(api.organization.pk)
 
+    assert not admits(api.store, api.organization.slug)
     row = BudgetPeriod.objects.filter(budget_id=budget_id).first()
     assert row is not None
     assert api.policy() == before
@@ -170,7 +187,6 @@ def test_a_database_restored_from_a_backup_wins_over_a_redis_that_is_ahead(api: 
         cursor.execute("UPDATE budgets_budget SET amount = 1")
     Release.objects.filter(pk=release.pk).update(published_at=None)
 
-    assert not publish_changes(api.organization.pk, actor="restore")
     assert publish_changes(api.organization.pk, actor="restore")
 
     record = api.store.get_key(key_id)
