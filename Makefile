@@ -64,6 +64,14 @@ test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN
 	@BURSAR_GATEWAY=kong $(BIN)/python -m stack gateway || { echo "test-kong: did not run" >&2; exit 1; }
 	@BURSAR_GATEWAY=kong $(BIN)/pytest tests/e2e
 
+.PHONY: fuzz
+fuzz: setup ## the tests that draw their cases, with 5000 cases each
+	@$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz --timeout 0
+
+.PHONY: bench-quota
+bench-quota: setup ## what one decision costs, beside scripts that do nothing
+	@$(BIN)/python -m bench.quota
+
 .PHONY: traffic
 traffic: setup ## send mixed calls with the demo's keys to the system that `make run` started
 	@$(BIN)/python -m demo.traffic
