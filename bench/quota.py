@@ -32,7 +32,7 @@ EMPTY_SCRIPT: Final = "#!lua\nreturn 1"
 
 ORGANIZATION_SCOPE, TEAM, KEY, USER = (
     Scope(kind=kind, subject=None) for kind in ("organization", "team", "key", "user")
-)  # type: ignore[arg-type]
+)
 SUBJECTS: Final = {"organization": ORGANIZATION, "team": "search", "key": "BENCHKEY0001", "user": "alice"}
 
 
