@@ -106,7 +106,7 @@ class Upstream:
     def _failed(self, tried: Try, status: int, error: BaseException) -> UpstreamFailed:
         tried.status = status
         tried.response_ms = elapsed_ms(tried.started_at)
-        return UpstreamFailed(status, f"{error or type(error).__name__}, upstream: {tried.address}")
+        return UpstreamFailed(status, f"{str(error) or type(error).__name__}, upstream: {tried.address}")
 
 
 def _url(target: Target) -> URL:
