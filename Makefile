@@ -64,18 +64,25 @@ test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN
 	@BURSAR_GATEWAY=kong $(BIN)/python -m stack gateway || { echo "test-kong: did not run" >&2; exit 1; }
 	@BURSAR_GATEWAY=kong $(BIN)/pytest tests/e2e
 
+.PHONY: fuzz
+fuzz: setup ## the tests that draw their cases, with 5000 cases each
+	@$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz --timeout 0
+
+.PHONY: bench-quota
+bench-quota: setup ## what one decision costs, beside scripts that do nothing
+	@$(BIN)/python -m bench.quota
+
 .PHONY: traffic
 traffic: setup ## send mixed calls with the demo's keys to the system that `make run` started
 	@$(BIN)/python -m demo.traffic
 
 .PHONY: lock
-lock: ## resolve the dependencies anew into requirements.lock
-	@rm -rf .run/pip-tools && $(PYTHON) -m venv .run/pip-tools
-	@.run/pip-tools/bin/pip install --quiet --upgrade pip pip-tools
-	@.run/pip-tools/bin/pip-compile --quiet --upgrade --extra test --build-deps-for editable --generate-hashes --allow-unsafe \
-		--strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--output-file requirements.lock pyproject.toml
-	@rm -rf .run/pip-tools
+lock: ## resolve the dependencies anew into requirements.lock, for every Python and platform at once
+	@rm -rf .run/uv && $(PYTHON) -m venv .run/uv && .run/uv/bin/pip install --quiet uv
+	@printf 'hatchling\neditables\n' | .run/uv/bin/uv pip compile --quiet --upgrade --universal --fork-strategy fewest \
+		--python-version 3.11 --extra test --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--output-file requirements.lock pyproject.toml -
+	@rm -rf .run/uv
 
 .PHONY: clean
 clean: ## remove the virtual environment, the caches and the data of `make run`

@@ -130,7 +130,7 @@ class SecretAdmin(ServiceAdmin[Row]):
             "secret_help": self.secret_help,
             "row_url": self.page_of(obj.pk),
         }
-        return TemplateResponse(request, "admin/secret.html", context, headers={"Cache-Control": "no-store"})
+        return TemplateResponse(request, "admin/secret.html", context)
 
     def page_of(self, primary_key: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[primary_key])

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from minikong.admin import Admin
@@ -36,7 +34,6 @@ async def serve(settings: Settings) -> None:
         compiler = Compiler(plugins)
         configuration = _first_configuration(settings, compiler)
         settings.prefix.mkdir(parents=True, exist_ok=True)
-        _remove_dangling_sockets(settings.prefix)
 
         runloop, upstream = Runloop(), Upstream()
         plugin_servers = [
@@ -78,14 +75,6 @@ def _first_configuration(settings: Settings, compiler: Compiler) -> Configuratio
     for notice in configuration.declaration.notices():
         logger.log(NOTICE, "declarative config: %s", notice)
     return configuration
-
-
-def _remove_dangling_sockets(prefix: Path) -> None:
-    """What a killed predecessor left; Kong does the same at its start (kong/cmd/start.lua)."""
-    for path in prefix.iterdir():
-        if stat.S_ISSOCK(path.stat().st_mode):
-            logger.warning("removing unix socket: %s", path)
-            path.unlink()
 
 
 def _stop_on_signals(servers: Sequence[Server]) -> None:

@@ -142,13 +142,11 @@ def from_lua(value: Any, depth: int = 0) -> LuaValue:
 
     Raises LuaFault for a function, a coroutine or a foreign object, which have no form outside Lua.
     """
+    if value is None or isinstance(value, bytes | int | float):
+        return value
     kind = lua_type(value)
-    if kind is None:
-        if value is None or isinstance(value, bool | int | float | bytes):
-            return value
-        kind = type(value).__name__
     if kind != "table":
-        raise LuaFault(f"pack '{kind}' is unimplemented")
+        raise LuaFault(f"pack '{kind or type(value).__name__}' is unimplemented")
     if depth > _DEEPEST:
         raise LuaFault("stack overflow")
     entries = {name: from_lua(item, depth + 1) for name, item in value.items()}

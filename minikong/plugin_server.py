@@ -81,6 +81,8 @@ class PluginServer:
                 "start_command undefined for pluginserver %s; assuming external process management", self.settings.name
             )
             return
+        # A killed predecessor's server may still hold its socket for a moment; nobody is to meet it there.
+        self.settings.socket.unlink(missing_ok=True)
         self._keeper = asyncio.create_task(self._keep(self.settings.start_command))
 
     async def stop(self) -> None:

@@ -22,8 +22,6 @@ from minikong.upstream import NameUnknown, Upstream, UpstreamFailed, forwarded_l
 from minikong.uri import escape
 
 _NGINX_DEFAULT_TYPE: Final = "text/plain"
-
-
 # Of these a request has at most one; nginx answers a second one, or an HTTP/1.1 request without Host, with 400.
 _UNIQUE: Final = frozenset(
     {b"host", b"authorization", b"proxy-authorization", b"content-length", b"transfer-encoding", b"expect"}

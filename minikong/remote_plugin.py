@@ -129,7 +129,7 @@ class RemotePlugin:
         if method in _STORES:
             return self._reach(method, passed, exchange)
         if method not in pdk.functions:
-            if method in _KONGS_ALONE or method.rpartition(".")[0] in _KONGS_ALONE:
+            if any(method == known or method.startswith(f"{known}.") for known in _KONGS_ALONE):
                 raise LuaFault(f"minikong has no {method}, which Kong has")
             logger.error("could not find pdk method: %s", method)
             return None

@@ -25,6 +25,8 @@ _NOTIFICATION: Final = 2
 # lua_socket_pool_size in Kong's templates, and nginx's default lua_socket_keepalive_timeout.
 _POOL_SIZE: Final = 256
 _IDLE_SECONDS: Final = 60.0
+# What a connection's buffer begins with, instead of a megabyte each.
+_BUFFER_BYTES: Final = 16_384
 
 
 class NoAnswer(Exception):
@@ -117,8 +119,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, forget: Callable[[_Connection], None]) -> None:
         self._forget = forget
         self._transport: asyncio.Transport | None = None
-        self._unpacker = msgpack.Unpacker(raw=True, strict_map_key=False)
-        self._received_bytes = 0
+        self._forget_rest()
         self._waiter: asyncio.Future[None] | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._is_resting = False
@@ -147,6 +148,8 @@ class _Connection(asyncio.Protocol):
         if self._idle_timer:
             self._idle_timer.cancel()
             self._idle_timer = None
+        if self._received_bytes > self._unpacker.tell():
+            self._forget_rest()
         if self._transport:
             self._transport.write(message)
 
@@ -177,6 +180,11 @@ class _Connection(asyncio.Protocol):
         self._forget(self)
         if self._transport:
             self._transport.close()
+
+    def _forget_rest(self) -> None:
+        """Begin with an empty buffer: what followed an answer is lost with the reader of its call, in Kong too."""
+        self._unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, read_size=_BUFFER_BYTES)
+        self._received_bytes = 0
 
     async def _more(self, timeout_seconds: float) -> bool:
         loop = asyncio.get_running_loop()

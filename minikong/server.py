@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import sys
@@ -43,8 +44,9 @@ class Server(uvicorn.Server):
         self._sockets = list(sockets)
 
     async def run_until_told(self) -> None:
-        """Serve until `should_exit` is set."""
+        """Serve until `should_exit` is set; requests that do not end in time are cancelled, and logged."""
         await self.serve(sockets=self._sockets)
+        await asyncio.gather(*self.server_state.tasks, return_exceptions=True)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept, and say on which ports, since 0 takes any."""

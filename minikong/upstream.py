@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from types import SimpleNamespace
 from typing import Any, Final
@@ -32,7 +33,9 @@ _ONCE: Final = frozenset(
     | {b"server", b"accept-ranges", b"content-range"}
 )
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_IDLE_SECONDS: Final = 60
+# Kong's own default is 60; many servers close after 5, and a call on a connection that just closes is a 502.
+_IDLE_SECONDS: Final = 4
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]")
 
 
 class UpstreamFailed(MinikongError):
@@ -103,11 +106,11 @@ class Upstream:
     def _failed(self, tried: Try, status: int, error: BaseException) -> UpstreamFailed:
         tried.status = status
         tried.response_ms = elapsed_ms(tried.started_at)
-        return UpstreamFailed(status, f"{error or type(error).__name__}, upstream: {tried.address}")
+        return UpstreamFailed(status, f"{str(error) or type(error).__name__}, upstream: {tried.address}")
 
 
 def _url(target: Target) -> URL:
-    query = f"?{target.query}" if target.query else ""
+    query = "?" + _NOT_ASCII.sub(lambda byte: f"%{ord(byte[0]):02X}", target.query) if target.query else ""
     host = f"[{target.host}]" if ":" in target.host else target.host
     return URL(f"{target.scheme}://{host}:{target.port}{target.path}{query}", encoded=True)
 

@@ -65,16 +65,7 @@ def gateway_program(gateway: Gateway, ports: Ports, *, prefix: Path, edge_settin
         "KONG_DECLARATIVE_CONFIG": str(CONFIGURATION),
         "KONG_PROXY_LISTEN": f"{HOST}:{ports.gateway}",
         "KONG_ADMIN_LISTEN": f"{HOST}:{ports.kong_admin}",
-        "KONG_ADMIN_GUI_LISTEN": "off",
-        "KONG_STATUS_LISTEN": "off",
-        "KONG_ANONYMOUS_REPORTS": "off",
-        "KONG_PROXY_ACCESS_LOG": "off",
-        "KONG_ADMIN_ACCESS_LOG": "off",
-        "KONG_PROXY_ERROR_LOG": "/dev/stderr",
-        "KONG_ADMIN_ERROR_LOG": "/dev/stderr",
         "KONG_LOG_LEVEL": "notice",
-        "KONG_NGINX_DAEMON": "off",
-        "KONG_NGINX_WORKER_PROCESSES": "1",
         "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": "12m",
         "KONG_NGINX_HTTP_CLIENT_BODY_BUFFER_SIZE": "1m",
         "KONG_NGINX_HTTP_LUA_SOCKET_READ_TIMEOUT": "5s",
@@ -86,10 +77,25 @@ def gateway_program(gateway: Gateway, ports: Ports, *, prefix: Path, edge_settin
         environment |= _plugin_server(name, prefix, edge_settings)
     if gateway.binary is None:
         return Program(name="gateway", command=python("-m", "minikong"), environment=environment)
-    if os.geteuid() == 0:
-        # Workers start the plugin servers, and those must be able to read the settings file.
-        environment["KONG_NGINX_MAIN_USER"] = "root"
-    return Program(name="gateway", command=[gateway.binary, "start"], environment=environment, stop_signal="QUIT")
+    command = [gateway.binary, "start"]
+    return Program(name="gateway", command=command, environment=environment | _kong_alone(), stop_signal="QUIT")
+
+
+def _kong_alone() -> dict[str, str]:
+    """Settings of what minikong has not got: processes, log files, and listeners that nobody needs here."""
+    settings = {
+        "KONG_ADMIN_GUI_LISTEN": "off",
+        "KONG_STATUS_LISTEN": "off",
+        "KONG_ANONYMOUS_REPORTS": "off",
+        "KONG_PROXY_ACCESS_LOG": "off",
+        "KONG_ADMIN_ACCESS_LOG": "off",
+        "KONG_PROXY_ERROR_LOG": "/dev/stderr",
+        "KONG_ADMIN_ERROR_LOG": "/dev/stderr",
+        "KONG_NGINX_DAEMON": "off",
+        "KONG_NGINX_WORKER_PROCESSES": "1",
+    }
+    # Workers start the plugin servers, and those must be able to read the settings file.
+    return settings | ({"KONG_NGINX_MAIN_USER": "root"} if os.geteuid() == 0 else {})
 
 
 def _plugin_server(name: str, prefix: Path, edge_settings: Path) -> dict[str, str]:

@@ -14,8 +14,10 @@ from pathlib import Path
 
 _OLDEST = (3, 11)
 _LAST_WORDS_LINES = 30
-# pip says "Processing" of a file that a local index or --find-links offers.
-_PACKAGE = re.compile(r"(?:Collecting |Requirement already satisfied: |Processing \S*/)(\w[\w.]*(?:-[A-Za-z][\w.]*)*)")
+# pip says "Processing" of a file from a local index, and "Ignoring" of what another platform needs.
+_PACKAGE = re.compile(
+    r"(?:Collecting |Ignoring |Requirement already satisfied: |Processing \S*/)(\w[\w.]*(?:-[A-Za-z][\w.]*)*)"
+)
 _QUIET = ("--disable-pip-version-check", "--no-input")
 
 

@@ -49,7 +49,7 @@ def _celery(plan: Plan) -> list[Program]:
     """Worker and beat; threads, so that a worker that is killed leaves no children."""
     celery = script("celery", "--app=control_plane", "--quiet")
     alone = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    worker = [*celery, "worker", "--pool=threads", "--concurrency=2", *alone, "--loglevel=INFO"]
+    worker = [*celery, "worker", "--pool=threads", "--concurrency=2", *alone, "--loglevel=WARNING"]
     (plan.run / "celery").mkdir(exist_ok=True)
     beat = [*celery, "beat", f"--schedule={plan.run / 'celery' / 'schedule'}", "--pidfile=", "--loglevel=WARNING"]
     return [

@@ -6,9 +6,15 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from kong_plugins.llm.store import Store
 from tests.servers import postgres_server, valkey_server
+
+# No example is timed: what a shared machine is doing besides is no property of ours.
+settings.register_profile("test", deadline=None)
+settings.register_profile("fuzz", deadline=None, max_examples=5_000, print_blob=True)
+settings.load_profile("test")
 
 # The first process of the run chooses the addresses, before it starts workers.
 valkey_server()

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -121,8 +122,12 @@ def _end_run(folder: Path) -> None:
     for pid_file in folder.glob("*.pid"):
         with suppress(ProcessLookupError):
             os.kill(int(pid_file.read_text()), signal.SIGTERM)
-        eventually(lambda file=pid_file: not file.exists(), f"the end of {pid_file.stem}")
+        eventually(partial(_is_gone, pid_file), f"the end of {pid_file.stem}")
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_gone(file: Path) -> bool:
+    return not file.exists()
 
 
 def _valkey_answers(url: str) -> bool:

@@ -70,10 +70,11 @@ class WebhookAdmin(SecretAdmin[Webhook]):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
-    list_display = ("alert", "spent", "webhook", "state_label", "attempts", "http_status", "error", "next_attempt")
+    list_display = ("crossing", "subject", "spent", "webhook", "state_label", "attempts", "answer", "next_attempt")
+    list_fullwidth = True
     list_filter = ("state",)
     fields = readonly_fields = (
-        *("alert", "spent", "webhook", "state_label", "attempts", "http_status", "error"),
+        *("crossing", "subject", "period", "spent", "webhook", "state_label", "attempts", "answer"),
         *("next_attempt", "delivered_at", "created_at"),
     )
     actions = ("retry",)
@@ -85,6 +86,22 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         user: Any = request.user
         allowed: bool = user.has_perm("alerts.change_delivery")
         return allowed
+
+    @admin.display(description="Alert")
+    def crossing(self, delivery: Delivery) -> str:
+        return f"{delivery.alert.percent} % of {delivery.alert.budget_name}"
+
+    @admin.display(description="For")
+    def subject(self, delivery: Delivery) -> str:
+        return delivery.alert.subject
+
+    @admin.display(description="Period")
+    def period(self, delivery: Delivery) -> str:
+        return delivery.alert.period
+
+    @admin.display(description="Answer")
+    def answer(self, delivery: Delivery) -> str:
+        return str(delivery.http_status or delivery.error)
 
     @label_column("State", {"delivered": "success", "waiting": "info", "failed": "danger"})
     def state_label(self, delivery: Delivery) -> str:

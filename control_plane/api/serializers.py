@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.core.exceptions import ValidationError as ModelValidationError
@@ -94,10 +93,14 @@ class UsdField(serializers.DecimalField):
     """An amount in US dollars, as text with at most nine decimal places, kept as integer nano-USD."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_digits=19, decimal_places=9, min_value=Decimal(0), **kwargs)
+        super().__init__(max_digits=19, decimal_places=9, **kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
-        return nusd_from_usd(super().to_internal_value(data))
+        amount_usd = super().to_internal_value(data)
+        try:
+            return nusd_from_usd(amount_usd)
+        except ValueError as error:
+            raise serializers.ValidationError("An amount is finite and not negative.") from error
 
     def to_representation(self, value: Any) -> str:
         return usd_text(value)

@@ -9,7 +9,7 @@ from django.db.models import F, Max
 
 from control_plane.budgets.models import Budget, BudgetPeriod, Limit
 from control_plane.budgets.selectors import checked_subject, horizon_ms, now_ms, periods_ahead, subjects_of
-from control_plane.live import announce_change, leap_ahead, live_state
+from control_plane.live import VERSION_LEAP, announce_change, leap_ahead, live_state
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind
 from kong_plugins.llm.windows import PeriodKind
@@ -142,8 +142,8 @@ def create_periods(organization: Organization) -> int:
     return len(BudgetPeriod.objects.bulk_create(missing, ignore_conflicts=True))
 
 
-def publish_caps(organization_id: int) -> bool:
-    """Bring every cap that is behind to the gateways; return whether all are live now.
+def publish_caps(organization_id: int) -> None:
+    """Bring every cap that is behind to the gateways.
 
     Raises:
         StoreUnavailable: what was not reached stays behind.
@@ -151,11 +151,11 @@ def publish_caps(organization_id: int) -> bool:
     rows = BudgetPeriod.objects.select_related("budget__organization").filter(
         budget__organization_id=organization_id, ends_at_ms__gt=now_ms(), published_version__lt=F("version")
     )
-    refused = [row for row in rows if not _publish(row)]
-    return not refused
+    for row in rows:
+        _publish(row)
 
 
-def _publish(row: BudgetPeriod) -> bool:
+def _publish(row: BudgetPeriod) -> None:
     budget = row.budget
     if live_state().set_cap(
         budget.organization.slug,
@@ -167,8 +167,9 @@ def _publish(row: BudgetPeriod) -> bool:
         thresholds_percent=budget.thresholds_percent,
     ):
         BudgetPeriod.objects.filter(pk=row.pk, published_version__lt=row.version).update(published_version=row.version)
-        return True
-    return not leap_ahead(BudgetPeriod.objects.filter(pk=row.pk, version=row.version))
+    elif leap_ahead(BudgetPeriod.objects.filter(pk=row.pk, version=row.version)):
+        row.version += VERSION_LEAP
+        _publish(row)
 
 
 def mark_caps_behind(organization_id: int) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from control_plane.catalog.selectors import validate_model_names
 from control_plane.keys.models import VirtualKey
 from control_plane.keys.selectors import key_record
-from control_plane.live import announce_change, leap_ahead, live_state
+from control_plane.live import VERSION_LEAP, announce_change, leap_ahead, live_state
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.keys import issue_key, key_digest
 
@@ -72,8 +72,8 @@ def revoke_key(key_id: str, *, actor: str) -> VirtualKey:
     return key
 
 
-def publish_keys(organization_id: int) -> bool:
-    """Bring every key that is behind to the gateways; return whether all are live now.
+def publish_keys(organization_id: int) -> None:
+    """Bring every key that is behind to the gateways.
 
     Raises:
         StoreUnavailable: what was not reached stays behind.
@@ -81,15 +81,16 @@ def publish_keys(organization_id: int) -> bool:
     rows = VirtualKey.objects.select_related("team__organization").filter(
         team__organization_id=organization_id, published_version__lt=F("version")
     )
-    refused = [key for key in rows if not _publish(key)]
-    return not refused
+    for key in rows:
+        _publish(key)
 
 
-def _publish(key: VirtualKey) -> bool:
+def _publish(key: VirtualKey) -> None:
     if live_state().put_key(key_record(key)):
         VirtualKey.objects.filter(pk=key.pk, published_version__lt=key.version).update(published_version=key.version)
-        return True
-    return not leap_ahead(VirtualKey.objects.filter(pk=key.pk, version=key.version))
+    elif leap_ahead(VirtualKey.objects.filter(pk=key.pk, version=key.version)):
+        key.version += VERSION_LEAP
+        _publish(key)
 
 
 def mark_keys_behind(organization_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
@@ -9,6 +10,8 @@ from django.core.paginator import Paginator
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from control_plane.administration import ReadOnlyAdmin, label_column
 from control_plane.amounts import amount_text
@@ -62,23 +65,14 @@ class ModelFilter(NamedFilter):
 @admin.register(UsageEvent)
 class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
     list_display = (
-        "reserved_at",
-        "kind_label",
-        "team",
-        "key_name",
-        "user",
-        "request_model",
-        "provider",
-        "input_tokens",
-        "output_tokens",
-        "amount",
-        "quality",
-        "request_id",
+        *("reserved_at_utc", "kind_label", "team", "key_name", "user", "request_model"),
+        *("tokens", "amount", "quality", "request_id"),
     )
     list_filter = ("kind", TeamFilter, ModelFilter, "quality")
     search_fields = ("=request_id",)
     search_help_text = "A whole request id"
     date_hierarchy = "reserved_at"
+    list_fullwidth = True
     ordering = ("-id",)
     sortable_by = ()
     paginator = BoundedPaginator
@@ -95,6 +89,23 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
     def key_name(self, event: UsageEvent) -> str:
         return getattr(event, "found_key_name", None) or event.key
 
+    @admin.display(description="Reserved at, UTC")
+    def reserved_at_utc(self, event: UsageEvent) -> SafeString:
+        at = f"{event.reserved_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        return format_html('<span class="whitespace-nowrap">{}</span>', at)
+
+    @admin.display(description="Reserved at")
+    def reserved_text(self, event: UsageEvent) -> str:
+        return _instant_text(event.reserved_at)
+
+    @admin.display(description="Posted at")
+    def posted_text(self, event: UsageEvent) -> str:
+        return _instant_text(event.posted_at)
+
+    @admin.display(description="Tokens in, out")
+    def tokens(self, event: UsageEvent) -> str:
+        return f"{event.input_tokens:,}, {event.output_tokens:,}"
+
     @admin.display(description="Amount")
     def amount(self, event: UsageEvent) -> str:
         return "unknown" if event.amount_nusd is None else amount_text(event.amount_nusd, "nusd")
@@ -103,7 +114,7 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
     def hold(self, event: UsageEvent) -> str:
         return amount_text(event.hold_nusd, "nusd")
 
-    readonly_fields = ("amount", "hold", "key_name")
+    readonly_fields = ("amount", "hold", "key_name", "reserved_text", "posted_text")
     fieldsets = (
         (None, {"fields": ("request_id", "event_id", "kind", "outcome", "http_status", "refusing_scope")}),
         ("Who", {"fields": ("organization", "team", "key_name", "key", "user", "tags", "tier")}),
@@ -133,7 +144,7 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
         ),
         (
             "When",
-            {"fields": ("reserved_at", "posted_at", "latency_ms", "first_token_ms", "seq", "release", "trace_id")},
+            {"fields": ("reserved_text", "posted_text", "latency_ms", "first_token_ms", "seq", "release", "trace_id")},
         ),
     )
 
@@ -174,3 +185,7 @@ class ReconciliationAdmin(ReadOnlyAdmin[Reconciliation]):
     @label_column("Books", {"agree": "success", "differ": "danger"})
     def state(self, row: Reconciliation) -> str:
         return "differ" if row.difference else "agree"
+
+
+def _instant_text(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} UTC"

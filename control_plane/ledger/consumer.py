@@ -14,9 +14,8 @@ from kong_plugins.llm.store import Store, StoreUnavailable
 logger = logging.getLogger(__name__)
 
 _BATCH: Final = 500
-# An idle consumer waits this long in all, shared among the streams, before it looks for new organizations.
-_IDLE_MS: Final = 500
-_SHORTEST_PAUSE_SECONDS: Final = 0.1
+# Streams are polled and not waited for: one connection cannot wait for many, and a wait in Redis ends late.
+_IDLE_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 
 
@@ -45,31 +44,28 @@ class Consumer:
 
     def run(self, stop: StopRequest) -> None:
         """Ingest until asked to stop. While Redis or Postgres is away, try again, ever less often."""
-        pause_seconds, block_ms = 0.0, 1
+        pause_seconds = 0.0
         while not stop.comes_within(pause_seconds):
             try:
-                organizations = self._organizations()
-                read = sum(self._ingest_batch(organization, block_ms=block_ms) for organization in organizations)
+                pause_seconds = 0.0 if self._ingest_once() else _IDLE_PAUSE_SECONDS
             except (StoreUnavailable, Error) as error:
                 connection.close()
-                pause_seconds = min(max(2 * pause_seconds, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+                pause_seconds = min(max(2 * pause_seconds, _IDLE_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
                 logger.warning("cannot ingest, trying again in %.1f s: %s", pause_seconds, error)
-            else:
-                pause_seconds = 0.0 if organizations else _IDLE_MS / 1000
-                block_ms = 1 if read else max(1, _IDLE_MS // max(1, len(organizations)))
 
     def drain(self) -> None:
         """Ingest until nothing is left that this consumer may read."""
-        while sum(self._ingest_batch(organization, block_ms=1) for organization in self._organizations()):
+        while self._ingest_once():
             pass
 
-    def _organizations(self) -> list[str]:
+    def _ingest_once(self) -> int:
+        """Take a batch from each stream; return how many entries there were in all."""
         close_old_connections()
         connection.ensure_connection()  # while Postgres is away, nothing is taken from a stream
-        return sorted(self._store.organizations())
+        return sum(self._ingest_batch(organization) for organization in self._store.organizations())
 
-    def _ingest_batch(self, organization: str, *, block_ms: int) -> int:
-        entries = self._store.read_events(organization, self._name, most=_BATCH, block_ms=block_ms)
+    def _ingest_batch(self, organization: str) -> int:
+        entries = self._store.read_events(organization, self._name, most=_BATCH, block_ms=0)
         if entries and (recorded := record(organization, entries)):
             self._store.ack_events(organization, recorded)
         return len(entries)

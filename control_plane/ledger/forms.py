@@ -14,6 +14,7 @@ from control_plane.ledger.selectors import GROUP_COLUMNS
 from control_plane.teams.models import Organization
 
 _MOST_DAYS: Final = 400
+_SPAN_NAMES: Final = {name: label for name, (label, _) in SPANS.items()} | {"custom": "Chosen days"}
 
 
 class SpendForm(forms.Form):
@@ -23,7 +24,7 @@ class SpendForm(forms.Form):
         Organization.objects.all(), to_field_name="slug", empty_label=None, widget=UnfoldAdminSelectWidget
     )
     group_by = forms.ChoiceField(choices=[(name, name.capitalize()) for name in GROUP_COLUMNS])
-    span = forms.ChoiceField(choices=[*((name, label) for name, (label, _) in SPANS.items()), ("custom", "Custom")])
+    span = forms.ChoiceField(choices=list(_SPAN_NAMES.items()))
     first = forms.DateField(required=False)
     last = forms.DateField(required=False)
 
@@ -37,6 +38,10 @@ class SpendForm(forms.Form):
             if not first or not last or not timedelta(0) <= last - first < timedelta(days=_MOST_DAYS):
                 raise forms.ValidationError(f"Give a first and a last day, at most {_MOST_DAYS} days in all.")
         return cleaned
+
+    @property
+    def span_name(self) -> str:
+        return _SPAN_NAMES[self.cleaned_data["span"]]
 
     def days(self, now: datetime) -> Days:
         """The first day, and the day after the last."""

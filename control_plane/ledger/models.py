@@ -34,7 +34,7 @@ class UsageEvent(models.Model):
     http_status = models.IntegerField(null=True)
     organization = models.TextField()
     team = models.TextField()
-    key = models.TextField()
+    key = models.TextField("key id")
     user = models.TextField()
     tags = ArrayField(models.TextField())
     tier = models.TextField()

@@ -57,16 +57,19 @@ def _answer(form: SpendForm) -> dict[str, Any]:
     days = form.days(timezone.now().astimezone(organization.zone))
     start, end = (day_start(day, organization.zone) for day in days)
     rows = spend_by(organization.slug, group_by, start=start, end=end, zone=organization.zone)
+    total = _total(rows)
     return {
+        "title": f"{form.span_name}, by {group_by}",
         "input_classes": " ".join(INPUT_CLASSES),
         "first_day": days[0],
         "last_day": days[1] - timedelta(days=1),
         "groupings": _links(form, "group_by"),
         "spans": _links(form, "span"),
         "several_organizations": Organization.objects.count() > 1,
-        "totals": _totals(rows),
-        "unpriced": sum(row.unpriced for row in rows),
-        "table": _table(group_by, rows),
+        "headings": ("Spent", "Share", "Requests", "Input tokens", "Output tokens"),
+        "lines": [(row.name or row.subject or "(none)", _cells(row, total.amount_nusd)) for row in rows],
+        "total": total,
+        "total_cells": _cells(total, total.amount_nusd),
         "chart": _chart(spend_by_day(organization.slug, start=days[0], end=days[1]), days),
     }
 
@@ -86,31 +89,27 @@ def _links(form: SpendForm, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _totals(rows: Sequence[Spend]) -> list[tuple[str, str]]:
-    return [
-        ("Spent", amount_text(sum(row.amount_nusd for row in rows), "nusd")),
-        ("Requests", f"{sum(row.requests for row in rows):,}"),
-        ("Input tokens", f"{sum(row.input_tokens for row in rows):,}"),
-        ("Output tokens", f"{sum(row.output_tokens for row in rows):,}"),
-    ]
+def _cells(row: Spend, total_nusd: int) -> tuple[str, ...]:
+    """A line of the table; the share is rounded to a tenth of a percent."""
+    per_mille = (2_000 * row.amount_nusd + total_nusd) // (2 * total_nusd) if total_nusd > 0 else 0
+    return (
+        amount_text(row.amount_nusd, "nusd"),
+        f"{per_mille // 10}.{per_mille % 10} %",
+        f"{row.requests:,}",
+        f"{row.input_tokens:,}",
+        f"{row.output_tokens:,}",
+    )
 
 
-def _table(group_by: str, rows: Sequence[Spend]) -> dict[str, Any]:
-    total_nusd = sum(row.amount_nusd for row in rows)
-    return {
-        "headers": [group_by, "Spent", "Share", "Requests", "Input tokens", "Output tokens"],
-        "rows": [
-            [
-                row.name or row.subject or "(none)",
-                amount_text(row.amount_nusd, "nusd"),
-                f"{100 * row.amount_nusd // total_nusd} %" if total_nusd else "",
-                f"{row.requests:,}",
-                f"{row.input_tokens:,}",
-                f"{row.output_tokens:,}",
-            ]
-            for row in rows
-        ],
-    }
+def _total(rows: Sequence[Spend]) -> Spend:
+    return Spend(
+        subject="Total",
+        amount_nusd=sum(row.amount_nusd for row in rows),
+        requests=sum(row.requests for row in rows),
+        unpriced=sum(row.unpriced for row in rows),
+        input_tokens=sum(row.input_tokens for row in rows),
+        output_tokens=sum(row.output_tokens for row in rows),
+    )
 
 
 def _chart(by_day: dict[date, int], days: Days) -> str:
@@ -122,7 +121,8 @@ def _chart(by_day: dict[date, int], days: Days) -> str:
         "data": amounts,
         "backgroundColor": "var(--color-primary-600)",
         "displayYAxis": True,
-        "suffixYAxis": "USD",
+        "suffixYAxis": "$",
         "maxTicksXLimit": 16,
+        "maxBarThickness": 24,
     }
     return json.dumps({"labels": [f"{day:%b} {day.day}" for day in shown], "datasets": [dataset]})

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import F
@@ -27,6 +28,8 @@ from kong_plugins.llm.store import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
+_UNREADABLE: Final = 0
+
 
 def publish_after_commit(*, organization_id: int, actor: str, **_signal: Any) -> None:
     """Receive `organization_changed`: publish once the change is committed."""
@@ -36,23 +39,23 @@ def publish_after_commit(*, organization_id: int, actor: str, **_signal: Any) ->
 def publish_changes(organization_id: int, *, actor: str) -> bool:
     """Bring keys, caps and policy to the gateways, as far as they are behind; return whether all is live now.
 
-    Caps go before policy, so that no policy names a budget without a cap. Where Redis cannot be reached the
-    rows stay behind, the organization says since when, and the periodic task tries again.
+    The release is chosen first and put in force last, so that no policy names a budget without a cap. Where Redis
+    cannot be reached the rows stay behind, the organization says since when, and the periodic task tries again.
     """
-    organization = Organization.objects.get(pk=organization_id)
-    create_periods(organization)
     create_release(organization_id, actor=actor)
+    release = newest_release(organization_id)
+    create_periods(Organization.objects.get(pk=organization_id))
     rows = Organization.objects.filter(pk=organization_id)
     try:
-        live = all([publish_keys(organization_id), publish_caps(organization_id), _publish_policy(organization_id)])
+        publish_keys(organization_id)
+        publish_caps(organization_id)
+        _put_in_force(release)
     except StoreUnavailable as error:
-        logger.warning("changes of %s are not live yet: %s", organization.slug, error)
-        live = False
-    if live:
-        rows.filter(behind_since__isnull=False).update(behind_since=None)
-    else:
+        logger.warning("changes of organization %s are not live yet: %s", organization_id, error)
         rows.filter(behind_since=None).update(behind_since=timezone.now())
-    return live
+        return False
+    rows.filter(behind_since__isnull=False).update(behind_since=None)
+    return True
 
 
 @transaction.atomic
@@ -83,13 +86,14 @@ def republish(organization_id: int) -> bool:
 
     Readiness is not touched: a Redis that has lost its counters must not admit before they are rebuilt.
     """
-    try:
-        lost = redis_has_lost(organization_id)
-    except StoreUnavailable:
-        lost = False
-    if lost:
-        logger.error("Redis has lost the live state of organization %s; publishing all of it", organization_id)
-        _mark_all_behind(organization_id)
+    slug = Organization.objects.values_list("slug", flat=True).get(pk=organization_id)
+    with suppress(StoreUnavailable):
+        if redis_has_lost(organization_id):
+            logger.error("Redis has lost the live state of %s; publishing all of it", slug)
+            _mark_all_behind(organization_id)
+        elif _number_in_force(slug) == _UNREADABLE:
+            logger.error("Redis has a policy of %s that cannot be read; publishing it anew", slug)
+            _mark_policy_behind(organization_id)
     return publish_changes(organization_id, actor="republish")
 
 
@@ -115,7 +119,7 @@ def open_admission(organization_id: int, *, after_loss: bool = False) -> bool:
 
 
 def redis_has_lost(organization_id: int) -> bool:
-    """Whether Redis no longer knows a policy that was published to it.
+    """Whether Redis no longer knows a policy that was published to it, or knows only an older one.
 
     Raises:
         StoreUnavailable: Redis cannot be reached.
@@ -123,29 +127,45 @@ def redis_has_lost(organization_id: int) -> bool:
     published = Release.objects.filter(organization_id=organization_id, published_at__isnull=False).first()
     if published is None:
         return False
-    document = live_state().get_policy(published.organization.slug)
-    return document is None or document.number < published.number
+    number = _number_in_force(published.organization.slug)
+    return number is None or _UNREADABLE < number < published.number
+
+
+def _number_in_force(organization: str) -> int | None:
+    """The number of the policy that gateways obey; None where there is none, `_UNREADABLE` where none can be read."""
+    try:
+        document = live_state().get_policy(organization)
+    except ValueError:
+        return _UNREADABLE
+    return document.number if document else None
 
 
 def _mark_all_behind(organization_id: int) -> None:
     mark_keys_behind(organization_id)
     mark_caps_behind(organization_id)
+    _mark_policy_behind(organization_id)
+
+
+def _mark_policy_behind(organization_id: int) -> None:
     newest = newest_release(organization_id)
     if newest is not None:
         Release.objects.filter(pk=newest.pk).update(published_at=None)
 
 
-def _publish_policy(organization_id: int) -> bool:
-    """Put the newest release in force, if it is not; return whether it is now."""
-    newest = newest_release(organization_id)
-    if newest is None or newest.live:
-        return True
-    if live_state().publish_policy(document_of(newest)):
-        Release.objects.filter(pk=newest.pk).update(published_at=timezone.now())
-        return True
-    if newest_release(organization_id) != newest:
-        return True
-    in_force = live_state().get_policy(newest.organization.slug)
-    logger.error("Redis has a newer policy of %s than the database; publishing anew", newest.organization)
-    create_release(organization_id, actor=newest.created_by, above=in_force.number if in_force else newest.number)
-    return False
+def _put_in_force(release: Release | None) -> None:
+    """Have gateways obey a release, if they obey neither it nor a newer one.
+
+    The first release of an organization also opens it: nothing can have been spent before.
+    """
+    if release is None or release.live:
+        return
+    organization = release.organization
+    if live_state().publish_policy(document_of(release)):
+        if organization.readiness_epoch == 0:
+            live_state().set_ready(organization.slug, 1)
+            Organization.objects.filter(pk=organization.pk, readiness_epoch=0).update(readiness_epoch=1)
+        Release.objects.filter(pk=release.pk).update(published_at=timezone.now())
+    elif newest_release(organization.pk) == release:
+        logger.error("Redis has another policy of %s than the database; publishing anew", organization)
+        above = max(release.number, _number_in_force(organization.slug) or 0)
+        _put_in_force(create_release(organization.pk, actor=release.created_by, above=above))

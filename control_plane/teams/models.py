@@ -36,7 +36,7 @@ class Organization(models.Model):
         default=1, help_text="The day of the month, 1 to 28, on which months, quarters and years of budgets begin."
     )
     readiness_epoch = models.PositiveIntegerField(
-        default=1, editable=False, help_text="Rises each time the gateways' counters are declared complete anew."
+        default=0, editable=False, help_text="Rises each time the gateways' counters are declared complete anew."
     )
     behind_since = models.DateTimeField(
         null=True,

@@ -71,7 +71,8 @@ class Store:
     """The shared state of all organizations. `clock` is Lua that defines `now_ms`; by default Redis' own time."""
 
     def __init__(self, client: redis.Redis, *, clock: str | None = None) -> None:
-        self._redis = client
+        # Untyped: redis-py's types of an answer are those of all protocols and options at once.
+        self._redis: Any = client
         self._clock = clock if clock is not None else lua_file("clock")
         self._scripts: dict[str, _Script] = {}
         self._longest_block_ms = int((client.get_connection_kwargs().get("socket_timeout") or 60) * 500)
@@ -253,8 +254,8 @@ class Store:
         return self._with_deliveries(stream, consumer, claimed)
 
     def _fresh(self, stream: str, consumer: str, most: int, block_ms: int) -> list[StreamEntry]:
-        # To Redis, 0 is for ever.
-        block_ms = max(1, min(block_ms, self._longest_block_ms))
+        # To Redis, a wait of 0 is for ever; None is none.
+        block_ms = min(block_ms, self._longest_block_ms)
         answer = self._redis.xreadgroup(_GROUP, consumer, {stream: ">"}, count=most, block=block_ms or None)
         return [_entry(entry_id, fields, 1) for entry_id, fields in (answer[0][1] if answer else [])]
 

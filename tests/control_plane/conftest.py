@@ -26,6 +26,13 @@ django.setup()
 os.environ.clear()
 os.environ.update(_before)
 
+# Models can be imported only now.
+from control_plane.api.services import issue_token  # noqa: E402
+from control_plane.teams.models import User  # noqa: E402
+from control_plane.teams.services import create_organization  # noqa: E402
+from kong_plugins.llm.store import Store  # noqa: E402
+from tests.control_plane.cast import Api  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(postgres_address: str, django_db_modify_db_settings_parallel_suffix: None) -> None:
@@ -36,3 +43,17 @@ def django_db_modify_db_settings(postgres_address: str, django_db_modify_db_sett
 def live_redis(redis_address: str) -> str:
     """The control plane publishes to Redis wherever it changes something."""
     return redis_address
+
+
+@pytest.fixture
+def alice(transactional_db: None) -> User:
+    """The administrator; her rows are really committed, since publishing comes after the commit."""
+    return User.objects.create_superuser("alice")
+
+
+@pytest.fixture
+def api(alice: User, store: Store, organization: str) -> Api:
+    """The REST API as a program of Alice's calls it, in an organization that gateways know of."""
+    row = create_organization(slug=organization, name="Acme", time_zone="Europe/Berlin", actor="alice")
+    _, token = issue_token(user_id=alice.pk, organization_id=row.pk, name="tests")
+    return Api(organization=row, user=alice, token=token, store=store)

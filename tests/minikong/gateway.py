@@ -158,7 +158,7 @@ def gateway_environment(prefix: Path, **changes: str) -> dict[str, str]:
         "KONG_PLUGINS": "bundled,lua-first,lua-last," + ",".join(PRIORITIES),
         "KONG_LUA_PACKAGE_PATH": f"{HERE}/lua/?.lua;;",
         "KONG_PLUGINSERVER_NAMES": ",".join(PRIORITIES),
-        "KONG_NGINX_HTTP_LUA_SOCKET_READ_TIMEOUT": "1s",
+        "KONG_NGINX_HTTP_LUA_SOCKET_READ_TIMEOUT": "2s",
         "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": "1m",
         "KONG_LOG_LEVEL": "info",
     }

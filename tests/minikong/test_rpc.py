@@ -104,6 +104,18 @@ def test_a_notification_before_the_answer_is_passed_over(tmp_path: Path) -> None
     with_server(tmp_path, notify, check)
 
 
+def test_what_follows_an_answer_is_lost_with_its_call(tmp_path: Path) -> None:
+    async def ramble(_: int, message: list[Any], writer: asyncio.StreamWriter) -> None:
+        writer.write(msgpack.packb([1, message[1], None, "ok"]) + b"\xc1rest")
+
+    async def check(rpc: PluginRpc, wire: WireServer) -> None:
+        for _ in range(2):
+            assert await rpc.call("plugin.Step", None) == b"ok"
+        assert len(wire.connections) == 1
+
+    with_server(tmp_path, ramble, check)
+
+
 def test_an_error_is_said_and_the_connection_kept(tmp_path: Path) -> None:
     async def refuse(count: int, message: list[Any], writer: asyncio.StreamWriter) -> None:
         writer.write(msgpack.packb([1, message[1], "no plugin instance #3" if count == 1 else None, "ok"]))

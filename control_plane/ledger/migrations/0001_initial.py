@@ -173,7 +173,7 @@ class Migration(migrations.Migration):
                 ("http_status", models.IntegerField(null=True)),
                 ("organization", models.TextField()),
                 ("team", models.TextField()),
-                ("key", models.TextField()),
+                ("key", models.TextField(verbose_name="key id")),
                 ("user", models.TextField()),
                 ("tags", django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), size=None)),
                 ("tier", models.TextField()),

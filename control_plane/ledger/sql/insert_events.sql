@@ -1,7 +1,7 @@
 -- Insert events; one whose id is in the ledger already is left as it is.
 --
 -- rows    JSON array of objects with the columns of ledger_usageevent, each event_id once
--- Result: the event_id of each row that was really inserted.
+-- Result: the event_id of each row that was really inserted. Ids of rows rise as their events happened.
 --
 -- An index over partitions cannot enforce that event_id alone is unique: a truth that comes when its hold is long
 -- forgotten has the same id and another reserved_at. So the caller records one batch of an organization at a time.
@@ -20,5 +20,6 @@ SELECT
     posted_at, latency_ms, first_token_ms, trace_id
 FROM jsonb_populate_recordset(NULL::ledger_usageevent, %(rows)s) AS event
 WHERE NOT EXISTS (SELECT FROM ledger_usageevent AS known WHERE known.event_id = event.event_id)
+ORDER BY seq
 ON CONFLICT (event_id, reserved_at) DO NOTHING
 RETURNING event_id

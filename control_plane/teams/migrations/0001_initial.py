@@ -143,7 +143,7 @@ class Migration(migrations.Migration):
                 (
                     "readiness_epoch",
                     models.PositiveIntegerField(
-                        default=1,
+                        default=0,
                         editable=False,
                         help_text="Rises each time the gateways' counters are declared complete anew.",
                     ),

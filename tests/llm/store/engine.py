@@ -49,7 +49,7 @@ class Engine:
     """The store of one organization. Without a clock of the test's own, it is Redis' clock that counts."""
 
     def __init__(self, client: redis.Redis, organization: str, *, settable_clock: bool = True) -> None:
-        self.redis = client
+        self.redis: Any = client
         self.store = Store(client, clock=SETTABLE_CLOCK if settable_clock else None)
         self.organization = organization
         self.policy = policy(organization=organization, number=0)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kong_plugins.llm.limits import Denied, Granted, Unready
@@ -176,6 +176,19 @@ def test_an_edge_whose_clock_is_hours_off_charges_the_right_day(engine: Engine, 
     assert engine.state(day) == (0, 100)
 
 
+@pytest.mark.parametrize("days", [-2, 2])
+def test_an_edge_whose_clock_is_days_off_admits_nothing(engine: Engine, days: int) -> None:
+    day = budget("nusd", "day")
+    engine.enforce(day)
+    true_ms = engine.now_ms
+    for offset in range(-3, 4):
+        engine.set_cap(day, 100, period_name=engine.period_name(day, true_ms + offset * 86_400_000))
+    engine.now_ms += days * 86_400_000
+    reservation = engine.reservation()
+
+    assert engine.store.reserve(reservation) == Unready(reason="no_period")
+
+
 def test_the_same_request_is_held_once_however_often_it_is_sent(engine: Engine) -> None:
     engine.enforce(MONTH)
     engine.set_cap(MONTH, 1000)
@@ -299,7 +312,6 @@ def test_the_first_refusal_reports_the_whole_budget(engine: Engine) -> None:
     assert [(event.percent, event.spent) for event in engine.thresholds()] == [(100, 0)]
 
 
-@settings(deadline=None)
 @given(cap=st.integers(1, MAX_CAP_NUSD), percent=st.sampled_from((50, 75, 90, 100)))
 def test_a_threshold_is_exact_at_any_size(client: redis.Redis, cap: int, percent: int) -> None:
     engine = Engine.anew(client)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import TypeVar
 
@@ -49,7 +50,7 @@ def test_a_hundred_threads_get_what_there_is_and_no_more(real_time: Engine, rule
         real_time.set_cap(rule, 599)
     reservations = [real_time.reservation() for _ in range(THREADS)]
 
-    answers = at_once([lambda each=each: real_time.store.reserve(each) for each in reservations])
+    answers = at_once([partial(real_time.store.reserve, each) for each in reservations])
 
     assert sum(isinstance(answer, Granted) for answer in answers) == granted
 
@@ -73,9 +74,9 @@ def test_of_all_ends_of_a_hold_one_counts(real_time: Engine) -> None:
     ids = [real_time.hold(lease_ms=1) for _ in range(25)]
     ends: list[Callable[[], object]] = []
     for request_id in ids:
-        ends += [lambda each=request_id: real_time.post(each, amount_nusd=70)] * 2
-        ends.append(lambda each=request_id: real_time.void(each))
-        ends.append(lambda: real_time.store.expire_due(real_time.organization, most=1))
+        ends += [partial(real_time.post, request_id, amount_nusd=70)] * 2
+        ends.append(partial(real_time.void, request_id))
+        ends.append(partial(real_time.store.expire_due, real_time.organization, most=1))
 
     at_once(ends)
 

@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 import redis
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kong_plugins.llm.limits import Denied, Granted
@@ -16,7 +16,6 @@ from tests.llm.store.engine import MINUTE_MS, START_MS, Engine, budget, limit
 ARRIVALS = st.lists(st.tuples(st.integers(0, MINUTE_MS // 2), st.integers(1, 60)), max_size=60)
 
 
-@settings(deadline=None)
 @given(window_ms=st.sampled_from([MINUTE_MS, 61_003, 3_600_000]), arrivals=ARRIVALS, refunds=st.booleans())
 def test_no_window_ever_holds_more_than_the_limit(
     client: redis.Redis, window_ms: int, arrivals: list[tuple[int, int]], refunds: bool
@@ -48,7 +47,6 @@ def test_under_constant_demand_at_least_98_percent_is_used(engine: Engine, amoun
     assert admitted >= 5 * amount * 0.98 * MINUTE_MS / (MINUTE_MS + gap_ms)
 
 
-@settings(deadline=None)
 @given(arrivals=ARRIVALS, tokens=st.integers(1, 100), window_ms=st.sampled_from([MINUTE_MS, 61_003]))
 def test_a_refused_call_fits_exactly_when_it_was_told(
     client: redis.Redis, arrivals: list[tuple[int, int]], tokens: int, window_ms: int
@@ -137,14 +135,43 @@ def test_tokens_that_were_not_used_are_given_back_to_their_own_slice(engine: Eng
     assert isinstance(engine.reserve(tokens=1), Denied)
 
 
-def test_a_truth_that_comes_after_the_window_corrects_nothing(engine: Engine) -> None:
+def test_the_oldest_slice_counts_whole_until_all_of_it_has_left(engine: Engine) -> None:
+    engine.enforce(limit("requests", 1))
+    engine.hold()
+    engine.pass_time(MINUTE_MS + 999)
+
+    refused = engine.reserve()
+
+    assert isinstance(refused, Denied)
+    assert refused.retry_after_ms == 1
+    engine.pass_time(1)
+    engine.hold()
+
+
+@pytest.mark.parametrize(("used", "free"), [(0, 0), (200, 50)])
+def test_a_truth_that_comes_after_the_window_corrects_nothing(engine: Engine, used: int, free: int) -> None:
     engine.enforce(limit("tokens", 100))
     request_id = engine.hold(tokens=100)
-    engine.pass_time(2 * MINUTE_MS)
-    engine.hold(tokens=100)
+    engine.pass_time(61_000)  # the same slot of the ring
+    engine.hold(tokens=100 - free)
 
-    engine.post(request_id, tokens=0)
+    engine.post(request_id, tokens=used)
 
+    assert isinstance(engine.reserve(tokens=free + 1), Denied)
+    if free:
+        engine.hold(tokens=free)
+
+
+def test_a_truth_that_comes_after_the_lease_still_corrects_its_window(engine: Engine) -> None:
+    engine.enforce(limit("tokens", 100))
+    request_id = engine.hold(tokens=100, lease_ms=1000)
+    engine.pass_time(1000)
+    engine.store.expire_due(engine.organization)
+    assert isinstance(engine.reserve(tokens=1), Denied)
+
+    assert engine.post(request_id, tokens=40) == "adjusted"
+
+    engine.hold(tokens=60)
     assert isinstance(engine.reserve(tokens=1), Denied)
 
 

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
+    requires_system_checks = []  # they load every page of the admin, and a restart is to be quick
     help = "Ingest usage events into the ledger until SIGTERM. Run as many as you like."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -1,0 +1,210 @@
+"""What deciding costs: reserve and post of one call, beside two scripts that do nothing, on a Valkey of its own."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from bench.results import publish
+from kong_plugins.llm.keys import Principal
+from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for
+from kong_plugins.llm.release import Budget, Limit, PolicyDocument, Scope
+from kong_plugins.llm.store import Store
+from stack.ports import free_ports
+from stack.valkey import redis_url, valkey_program
+
+ORGANIZATION: Final = "bench"
+CALLER: Final = Principal(
+    organization=ORGANIZATION, team="search", key="BENCHKEY0001", key_name="bench", tier="normal", user="alice"
+)
+DEMAND: Final = Demand(request_model="mini", tokens=2000, cost_nusd=1_000_000)
+FIELDS: Final = b'{"outcome":"completed","input_tokens":900,"output_tokens":600,"note":"%s"}' % (b"x" * 400)
+EMPTY_SCRIPT: Final = "#!lua\nreturn 1"
+
+ORGANIZATION_SCOPE, TEAM, KEY, USER = (
+    Scope(kind=kind, subject=None) for kind in ("organization", "team", "key", "user")
+)
+SUBJECTS: Final = {"organization": ORGANIZATION, "team": "search", "key": "BENCHKEY0001", "user": "alice"}
+
+
+def limit(scope: Scope, unit: Any, window_ms: int = 60_000) -> Limit:
+    return Limit(id=f"{scope.kind}-{unit}-{window_ms}", scope=scope, unit=unit, amount=10**12, window_ms=window_ms)
+
+
+def budget(scope: Scope, unit: Any = "nusd") -> Budget:
+    return Budget(id=f"{scope.kind}-{unit}", scope=scope, unit=unit, period="month")
+
+
+CASES: Final[dict[str, tuple[Limit | Budget, ...]]] = {
+    "no rules": (),
+    "2 limits, 1 budget": (limit(TEAM, "requests"), limit(TEAM, "tokens"), budget(TEAM)),
+    "6 limits, 6 budgets": (
+        *(limit(scope, unit) for scope in (ORGANIZATION_SCOPE, TEAM) for unit in ("requests", "tokens")),
+        limit(KEY, "requests", 1000),
+        limit(KEY, "concurrency"),
+        *(budget(scope) for scope in (ORGANIZATION_SCOPE, TEAM, KEY, USER)),
+        budget(TEAM, "tokens"),
+        budget(TEAM, "requests"),
+    ),
+}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--seconds", type=float, default=3)
+    arguments.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    chosen = arguments.parse_args()
+    with valkey() as url:
+        rows = [
+            measure(url, case, processes, chosen.seconds)
+            for processes in chosen.processes
+            for case in ("two empty scripts", *CASES)
+        ]
+    publish("bench-quota", rows)
+
+
+@contextmanager
+def valkey() -> Iterator[str]:
+    """A Valkey as in production: append-only file, flushed every second."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_ports().redis
+        process = subprocess.Popen(
+            valkey_program(Path(folder) / "valkey", port, "bench").command, stdout=subprocess.DEVNULL
+        )
+        try:
+            url = redis_url(port, "bench")
+            await_answer(redis.Redis.from_url(url))
+            yield url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def await_answer(client: redis.Redis) -> None:
+    give_up_s = time.monotonic() + 20
+    while time.monotonic() < give_up_s:
+        try:
+            client.ping()
+            return
+        except redis.ConnectionError:
+            time.sleep(0.05)
+    raise RuntimeError("Valkey did not start")
+
+
+def measure(url: str, case: str, processes: int, seconds: float) -> dict[str, Any]:
+    """One row: what a number of processes, each with one call at a time, get done together."""
+    client: Any = redis.Redis.from_url(url)
+    client.flushall()
+    policy = prepare(url, case)
+    busy_before_s = server_busy_s(client)
+    with get_context("fork").Pool(processes) as pool:
+        work = [(url, case, policy, seconds, number) for number in range(processes)]
+        pairs, busy_s = zip(*pool.starmap(run, work), strict=True)
+    return {
+        "case": case,
+        "processes": processes,
+        "pairs_per_second": round(sum(count / spent for count, spent in zip(pairs, busy_s, strict=True))),
+        "us_per_pair": round(1e6 * sum(busy_s) / sum(pairs), 1),
+        "redis_cpu_us_per_pair": round(1e6 * (server_busy_s(client) - busy_before_s) / sum(pairs), 1),
+    }
+
+
+def server_busy_s(client: Any) -> float:
+    """The processor time of Redis' main thread, which is what a busy Redis runs out of."""
+    used = client.info("cpu")
+    return float(used["used_cpu_user_main_thread"]) + float(used["used_cpu_sys_main_thread"])
+
+
+def prepare(url: str, case: str) -> PolicyDocument:
+    """Publish the case's rules, and caps that are never reached."""
+    rules = CASES.get(case, ())
+    policy = PolicyDocument(
+        organization=ORGANIZATION,
+        number=1,
+        created_by="bench",
+        time_zone="Europe/Berlin",
+        credentials={},
+        deployments=(),
+        models=(),
+        teams=(),
+        limits=tuple(rule for rule in rules if isinstance(rule, Limit)),
+        budgets=tuple(rule for rule in rules if isinstance(rule, Budget)),
+    )
+    store = Store.from_url(url, timeout_ms=5000)
+    store.publish_policy(policy)
+    store.set_ready(ORGANIZATION, 1)
+    for check in checks_for(policy, CALLER, DEMAND, now_ms=now_ms())[1]:
+        for period in (check.current, check.following):
+            store.set_cap(
+                ORGANIZATION,
+                check.id,
+                check.subject,
+                period.name,
+                cap=9 * 10**15,
+                version=1,
+                thresholds_percent=(50, 75, 90, 100),
+            )
+    return policy
+
+
+def run(url: str, case: str, policy: PolicyDocument, seconds: float, number: int) -> tuple[int, float]:
+    """Make pairs until the time is over; return how many, and the seconds they took."""
+    pair = empty_pair(url) if case not in CASES else call_pair(url, policy, number)
+    pair(0)
+    done, began_s = 0, time.perf_counter()
+    while time.perf_counter() - began_s < seconds:
+        done += 1
+        pair(done)
+    return done, time.perf_counter() - began_s
+
+
+def empty_pair(url: str) -> Callable[[int], None]:
+    client: Any = redis.Redis.from_url(url, protocol=2)
+    digest = client.script_load(EMPTY_SCRIPT)
+
+    def pair(_: int) -> None:
+        client.evalsha(digest, 0)
+        client.evalsha(digest, 0)
+
+    return pair
+
+
+def call_pair(url: str, policy: PolicyDocument, number: int) -> Callable[[int], None]:
+    store = Store.from_url(url, timeout_ms=5000)
+
+    def pair(index: int) -> None:
+        limits, budgets = checks_for(policy, CALLER, DEMAND, now_ms=now_ms())
+        request_id = f"{number}-{index}"
+        reservation = Reservation(
+            organization=ORGANIZATION,
+            request_id=request_id,
+            policy_number=policy.number,
+            lease_ms=660_000,
+            hold_nusd=DEMAND.cost_nusd,
+            hold_tokens=DEMAND.tokens,
+            limits=limits,
+            budgets=budgets,
+            draft=FIELDS,
+        )
+        if not isinstance(store.reserve(reservation), Granted):
+            raise TypeError("a call of the measurement was not granted")
+        store.post(ORGANIZATION, request_id, amount_nusd=900_000, tokens=1500, event_fields=FIELDS)
+
+    return pair
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The catalogue, and what gateways learn of it: models, deployments, prices, sealed credentials."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from control_plane.catalog.models import Deployment as DeploymentRow
+from control_plane.catalog.models import Price as PriceRow
+from control_plane.catalog.models import Provider
+from control_plane.catalog.services import PriceAmounts, set_price
+from control_plane.releases.services import republish
+from kong_plugins.llm.credentials import open_credential
+from kong_plugins.llm.prices import Price
+from kong_plugins.llm.release import Deployment, Model
+from tests.control_plane.cast import PRICE, Api, all_at_once
+
+DEARER: PriceAmounts = {"input_nusd": 2, "cache_read_nusd": 1, "cache_write_nusd": 2, "output_nusd": 8}
+
+
+def current_price(api: Api) -> Price:
+    [deployment] = api.policy().deployments
+    assert deployment.price is not None
+    return deployment.price
+
+
+def test_a_deployment_is_in_the_policy_when_its_creation_answers(api: Api) -> None:
+    created = api.deployment(region="eu-central-1")
+
+    policy = api.policy()
+    [price] = PriceRow.objects.all()
+    assert policy.models == (
+        Model(
+            name="gpt-4o-mini",
+            context_window_tokens=128_000,
+            max_output_tokens=16_384,
+            default_output_tokens=1_024,
+            deployments=(str(created["id"]),),
+        ),
+    )
+    assert policy.deployments == (
+        Deployment(
+            id=str(created["id"]),
+            provider="openai",
+            protocol="openai_chat",
+            base_url="https://api.example.com/v1",
+            provider_model="gpt-4o-mini",
+            credential=f"{api.organization.slug}/openai",
+            region="eu-central-1",
+            price=Price(
+                version=str(price.pk),
+                input_nusd=150_000_000,
+                cache_read_nusd=75_000_000,
+                cache_write_nusd=150_000_000,
+                output_nusd=600_000_000,
+            ),
+        ),
+    )
+    assert created["price"] == PRICE
+
+
+def test_a_credential_is_sealed_in_rows_and_policy_and_never_shown(api: Api) -> None:
+    answer = api.provider()
+
+    [(credential_id, sealed)] = api.policy().credentials.items()
+    assert "credential" not in answer
+    assert "sk-provider" not in str(Provider.objects.values())
+    assert open_credential(sealed, credential_id=credential_id, credential_key=settings.CREDENTIAL_KEY) == "sk-provider"
+
+
+def test_a_new_credential_replaces_the_old_one_and_another_change_keeps_it(api: Api) -> None:
+    api.provider()
+    api.change("providers/openai", credential="sk-rotated")
+    rotated = api.policy().credentials
+
+    api.change("providers/openai", base_url="https://eu.api.example.com/v1")
+
+    [(credential_id, sealed)] = rotated.items()
+    assert open_credential(sealed, credential_id=credential_id, credential_key=settings.CREDENTIAL_KEY) == "sk-rotated"
+    assert api.policy().credentials == rotated
+
+
+def test_deployments_are_tried_in_their_order_and_an_inactive_one_not_at_all(api: Api) -> None:
+    last = api.deployment(order=2)["id"]
+    api.provider("azure")
+    first = api.create("deployments", model="gpt-4o-mini", provider="azure", provider_model="mini", order=1, price=None)
+    idle = api.create("deployments", model="gpt-4o-mini", provider="azure", provider_model="idle", price=None)
+
+    api.change(f"deployments/{idle['id']}", active=False)
+
+    assert api.policy().models[0].deployments == (str(first["id"]), str(last))
+
+
+def test_a_new_price_is_a_new_row_and_an_equal_one_is_none(api: Api) -> None:
+    deployment_id = api.deployment()["id"]
+    before = current_price(api)
+
+    api.change(f"deployments/{deployment_id}", price=PRICE)
+    assert current_price(api) == before
+    api.change(f"deployments/{deployment_id}", price={"output_usd_per_mtok": "1.20"})
+
+    after = current_price(api)
+    assert (after.output_nusd, after.input_nusd) == (1_200_000_000, before.input_nusd)
+    assert after.version != before.version
+    assert PriceRow.objects.count() == 2
+
+
+def test_a_price_cannot_be_taken_away(api: Api) -> None:
+    deployment_id = api.deployment()["id"]
+
+    assert api.refused_fields("PATCH", f"deployments/{deployment_id}", {"price": None}) == {"price"}
+
+
+def test_a_first_price_names_every_kind_of_token(api: Api) -> None:
+    deployment_id = api.deployment(price=None)["id"]
+
+    assert api.refused_fields("PATCH", f"deployments/{deployment_id}", {"price": {"output_usd_per_mtok": "1"}}) == {
+        "price"
+    }
+    assert api.policy().deployments[0].price is None
+
+
+def test_a_price_of_the_future_is_published_once_it_is_in_effect(api: Api) -> None:
+    deployment_id = api.deployment()["id"]
+    before = current_price(api)
+    row = set_price(deployment_id, DEARER, actor="alice", effective_from=timezone.now() + timedelta(hours=1))
+    republish(api.organization.pk)
+    assert current_price(api) == before
+
+    # The hour passes.
+    PriceRow.objects.filter(pk=row.pk).update(effective_from=timezone.now())
+    republish(api.organization.pk)
+
+    assert current_price(api) == Price(version=row.version, **DEARER)
+
+
+def test_prices_set_at_the_same_moment_leave_one_in_force_that_is_the_newest_row(api: Api) -> None:
+    deployment_id = api.deployment()["id"]
+
+    all_at_once([partial(set_price, deployment_id, DEARER | {"output_nusd": n}, actor="alice") for n in range(6)])
+
+    newest = PriceRow.objects.first()
+    assert newest is not None
+    assert current_price(api).version == newest.version
+
+
+def test_the_database_itself_refuses_what_cannot_be(api: Api) -> None:
+    deployment = DeploymentRow.objects.get(pk=api.deployment()["id"])
+
+    for bad in ({"output_nusd": -1}, {"input_nusd": 10**18 + 1}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            PriceRow.objects.create(deployment=deployment, created_by="alice", **(DEARER | bad))
+    with pytest.raises(ValidationError):
+        set_price(deployment.pk, DEARER | {"output_nusd": -1}, actor="alice")
+
+
+def test_a_models_name_may_have_slashes_and_dots(api: Api) -> None:
+    api.model("meta-llama/Llama-3.1-8B")
+
+    assert api.get("models/meta-llama/Llama-3.1-8B")["name"] == "meta-llama/Llama-3.1-8B"
+    api.change("models/meta-llama/Llama-3.1-8B", default_output_tokens=512)
+    assert api.policy().models[0].default_output_tokens == 512
