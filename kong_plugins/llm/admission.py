@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Never
+from typing import Final, Never, TypeVar
 
 import msgspec
 
@@ -14,6 +15,7 @@ from kong_plugins.llm.body import Body, parse_body, splices
 from kong_plugins.llm.credentials import open_credential
 from kong_plugins.llm.errors import (
     InsufficientQuota,
+    InvalidRequest,
     ModelNotAllowed,
     ModelNotFound,
     PolicyUnavailable,
@@ -31,26 +33,35 @@ from kong_plugins.llm.grants import (
     response_headers,
     upstream_of,
 )
+from kong_plugins.llm.journal import JournalUnavailable
 from kong_plugins.llm.limits import BudgetCheck, Demand, Denied, Granted, Reservation, Unready, checks_for, needs_price
+from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.protocols import wire_format
+from kong_plugins.llm.rate_headers import rate_headers
 from kong_plugins.llm.release import Deployment
-from kong_plugins.llm.requests import Caller, ModelRequest
+from kong_plugins.llm.requests import Caller, ModelRequest, chosen_user
 from kong_plugins.llm.routes import Candidate, PolicyBehind, RoutingTable
 from kong_plugins.llm.settings import EdgeSettings
+from kong_plugins.llm.standing import Standing, standing_of
 from kong_plugins.llm.store import Store, StoreUnavailable
 from kong_plugins.llm.tokens import input_bound_tokens
+from kong_plugins.llm.windows import END_OF_TIME_MS
+
+logger = logging.getLogger(__name__)
 
 _RETRY_AFTER_MS: Final = 1000
 _POLICY_ATTEMPTS: Final = 3
+_Decision = TypeVar("_Decision")
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One call to be decided on."""
+    """One call to be decided on; of a `probe` it is only asked what the decision would be, and nothing is held."""
 
     caller: Caller
     protocol: str
     body: Body
     request: ModelRequest
+    probe: bool = False
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +78,15 @@ class Admission:
     """Decides calls against the policy in force. Policies are kept until the store says that a newer one counts."""
 
     def __init__(
-        self, store: Store, settings: EdgeSettings, *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+        self,
+        store: Store,
+        settings: EdgeSettings,
+        *,
+        outbox: Outbox | None = None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._store = store
+        self._outbox = outbox or Outbox(store, None)
         self._settings = settings
         self._now_ms = now_ms
         self._tables: dict[str, RoutingTable] = {}
@@ -85,8 +102,8 @@ class Admission:
             raise UnsupportedEncoding("Send the request body without Content-Encoding.")
         self._check_size(caller.content_length or 0)
 
-    def admit(self, caller: Caller, data: bytes, protocol: str) -> Grant:
-        """Hold what the call may use, and grant it.
+    def admit(self, caller: Caller, data: bytes, protocol: str, *, probe: bool = False) -> Grant:
+        """Hold what the call may use, and grant it; a `probe` is what would be granted now, of which nothing is held.
 
         Raises:
             InvalidRequest: the body is not a request in this wire format, or too large.
@@ -96,16 +113,35 @@ class Admission:
         """
         self._check_size(len(data))
         body = parse_body(data)
-        call = Call(caller=caller, protocol=protocol, body=body, request=wire_format(protocol).parse_request(body))
-        organization = caller.principal.organization
+        request = wire_format(protocol).parse_request(body)
+        call = Call(caller=_with_user(caller, request), protocol=protocol, body=body, request=request, probe=probe)
+        return self._by_policy(caller.principal.organization, lambda table: self._decide(table, call))
+
+    def standing(self, caller: Caller) -> Standing:
+        """The limits and budgets of the caller's key, and what remains of them.
+
+        Raises:
+            PolicyUnavailable: that cannot be known at the moment.
+        """
+        principal = caller.principal
+        try:
+            return self._by_policy(
+                principal.organization,
+                lambda table: standing_of(self._store, table, principal, now_ms=self._now_ms()),
+            )
+        except StoreUnavailable as error:
+            raise _undecided() from error
+
+    def _by_policy(self, organization: str, decide: Callable[[RoutingTable], _Decision]) -> _Decision:
+        """Decide by the policy at hand; by a newer one where that is behind, or did not know what was asked for."""
         known = self._tables.get(organization)
         if known is not None:
             with suppress(ModelNotFound, ModelNotAllowed, PolicyBehind):
-                return self._decide(known, call)
+                return decide(known)
         for _ in range(_POLICY_ATTEMPTS - 1):
             with suppress(PolicyBehind):
-                return self._decide(self._fetch(organization), call)
-        return self._decide(self._fetch(organization), call)
+                return decide(self._fetch(organization))
+        return decide(self._fetch(organization))
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._settings.max_request_bytes:
@@ -146,7 +182,11 @@ class Admission:
         model = offer.facts.request_model
         terms = offer.terms
         demand = Demand(
-            request_model=model, tokens=terms.tokens, cost_nusd=terms.cost_nusd, floor_nusd=terms.floor_nusd
+            request_model=model,
+            provider=offer.deployment.provider,
+            tokens=terms.tokens,
+            cost_nusd=terms.cost_nusd,
+            floor_nusd=terms.floor_nusd,
         )
         if terms.price is None and needs_price(table.document, principal, demand):
             raise ModelNotAllowed(f"The model {model!r} has no price, and your budget needs one.", param="model")
@@ -161,25 +201,38 @@ class Admission:
             limits=limits,
             budgets=budgets,
             draft=event_fields(offer.facts),
+            probe=call.probe,
         )
 
     def _reserve(self, reservation: Reservation) -> Granted:
         try:
             result = self._store.reserve(reservation)
         except StoreUnavailable as error:
-            self._give_up(reservation)
+            if not reservation.probe:
+                self._give_up(reservation)
             raise _undecided() from error
         if isinstance(result, Denied):
-            _refuse(result)
+            _refuse(result, now_ms=self._now_ms())
         if isinstance(result, Unready):
             raise _undecided(PolicyBehind if result.reason == "stale_policy" else PolicyUnavailable)
+        if not reservation.probe:
+            self._write_down(reservation, result)
         return result
+
+    def _write_down(self, reservation: Reservation, granted: Granted) -> None:
+        """Have the grant in the journal before it is given out. What cannot be written must not be spent, unless no
+        budget would refuse it anyway."""
+        try:
+            self._outbox.hold(reservation, granted)
+        except JournalUnavailable as error:
+            if any(budget.refuses for budget in reservation.budgets):
+                self._outbox.void(reservation.organization, reservation.request_id, _given_up(reservation))
+                raise _undecided() from error
+            logger.error("a grant is not in the journal: %s", error)
 
     def _give_up(self, reservation: Reservation) -> None:
         """The answer was lost, so the call may be held. A void frees it, or keeps the id from being held later."""
-        fields = msgspec.json.decode(reservation.draft) | {"outcome": "undecided"}
-        with suppress(StoreUnavailable):
-            self._store.void(reservation.organization, reservation.request_id, event_fields=msgspec.json.encode(fields))
+        self._outbox.void(reservation.organization, reservation.request_id, _given_up(reservation), later=True)
 
     def _grant(self, call: Call, offer: Offer, granted: Granted) -> Grant:
         terms = offer.terms.within(granted.granted_nusd)
@@ -203,6 +256,7 @@ class Admission:
                 facts=offer.facts,
                 terms=terms,
                 hold_nusd=granted.granted_nusd,
+                reserved_at_ms=granted.reserved_at_ms,
                 provider_model=offer.deployment.provider_model,
                 stream=call.request.stream,
             ),
@@ -248,15 +302,44 @@ def _facts(call: Call, candidate: Candidate, terms: Terms, *, release: int) -> C
     )
 
 
-def _refuse(denied: Denied) -> Never:
+def _with_user(caller: Caller, request: ModelRequest) -> Caller:
+    """The caller with the user that the request's body names, if its headers name none."""
+    principal = caller.principal
+    user = chosen_user(request.user, param="user", selects=principal.speaks_for_users)
+    if user is None or user == principal.user:
+        return caller
+    if principal.user is not None:
+        raise InvalidRequest("The header x-user-id names another user than the body.", param="user")
+    return msgspec.structs.replace(caller, principal=msgspec.structs.replace(principal, user=user))
+
+
+def _given_up(reservation: Reservation) -> bytes:
+    """The fields of the event of a hold whose call was not let go on."""
+    return msgspec.json.encode(msgspec.json.decode(reservation.draft) | {"outcome": "undecided"})
+
+
+def _refuse(denied: Denied, *, now_ms: int) -> Never:
     scope = denied.check.scope_name
     if isinstance(denied.check, BudgetCheck):
-        raise InsufficientQuota(f"The {scope} does not cover this request.", scope=scope)
+        message = f"The {scope} does not cover this request."
+        raise InsufficientQuota(message, scope=scope, earliest_at_ms=_period_end_ms(denied.check, now_ms))
+    headers = rate_headers(denied.limits)
     if denied.retry_after_ms is None:
-        raise RequestTooLarge(f"The request asks for more than the {scope} ever admits.", scope=scope)
+        message = f"The request asks for more than the {scope} ever admits."
+        raise RequestTooLarge(message, scope=scope, more_headers=headers)
     raise RateLimitExceeded(
-        f"The {scope} is reached. Try again later.", scope=scope, retry_after_ms=denied.retry_after_ms
+        f"The {scope} is reached. Try again later.",
+        scope=scope,
+        retry_after_ms=denied.retry_after_ms,
+        earliest_at_ms=now_ms + denied.retry_after_ms,
+        more_headers=headers,
     )
+
+
+def _period_end_ms(check: BudgetCheck, now_ms: int) -> int | None:
+    """When the budget's running period ends; None where it never does."""
+    end_ms = (check.current if now_ms < check.current.end_ms else check.following).end_ms
+    return end_ms if end_ms < END_OF_TIME_MS else None
 
 
 def _undecided(error: type[PolicyUnavailable] = PolicyUnavailable) -> PolicyUnavailable:

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from kong_plugins.llm.errors import InvalidApiKey, PolicyUnavailable, TeamMismatch
+from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, PolicyUnavailable, TeamMismatch
 from kong_plugins.llm.keys import KeyRecord, Principal, key_id_of, key_matches
-from kong_plugins.llm.requests import Caller
+from kong_plugins.llm.requests import Caller, chosen_user
 from kong_plugins.llm.store import Store, StoreUnavailable
 
 Headers = Mapping[str, Sequence[str]]
 
 # Where OpenAI's, Anthropic's, Azure's and Google's SDKs put their key.
 KEY_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
-MAX_USER_LENGTH: Final = 128
+DRY_RUN_HEADER: Final = "x-bursar-dry-run"
 _BEARER: Final = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags.
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -45,6 +45,7 @@ class Authenticator:
         Raises:
             InvalidApiKey: there is no key, or not exactly one, or it is unknown, inactive or expired.
             TeamMismatch: `x-team` names another team than the key's.
+            InvalidRequest: `x-bursar-dry-run` is unclear, or `x-user-id` where the key speaks for users.
             PolicyUnavailable: the store does not answer.
         """
         record = self._record_of(_presented_key(headers))
@@ -56,13 +57,15 @@ class Authenticator:
                 key=record.id,
                 key_name=record.name,
                 tier=record.tier,
-                user=_user(headers),
+                user=_user(headers, record),
                 tags=record.tags,
                 models=record.models,
+                speaks_for_users=record.speaks_for_users,
             ),
             content_length=_content_length(headers),
             content_encoding=", ".join(headers.get("content-encoding", ())),
             trace_id=_trace_id(headers),
+            dry_run=_is_dry_run(headers),
         )
 
     def _record_of(self, key: str) -> KeyRecord:
@@ -108,10 +111,20 @@ def _check_team(headers: Headers, record: KeyRecord) -> None:
         raise TeamMismatch("The header x-team names another team than the key's.", param="x-team")
 
 
-def _user(headers: Headers) -> str | None:
-    """The label that the caller gives its own user; a label that could not be printed is dropped."""
-    user = _single(headers, "x-user-id")
-    return user if user and len(user) <= MAX_USER_LENGTH and user.isprintable() else None
+def _user(headers: Headers, record: KeyRecord) -> str | None:
+    """The label that the caller gives its own user."""
+    labels = headers.get("x-user-id", ())
+    if len(labels) > 1 and record.speaks_for_users:
+        raise InvalidRequest("Name the user once.", param="x-user-id")
+    return chosen_user(_single(headers, "x-user-id"), param="x-user-id", selects=record.speaks_for_users)
+
+
+def _is_dry_run(headers: Headers) -> bool:
+    """Whether the caller only asks. What is unclear is refused, because the other reading would spend."""
+    values = list(headers.get(DRY_RUN_HEADER, ()))
+    if values not in ([], ["0"], ["1"]):
+        raise InvalidRequest(f"{DRY_RUN_HEADER} must be 1 or 0, once.", param=DRY_RUN_HEADER)
+    return values == ["1"]
 
 
 def _content_length(headers: Headers) -> int | None:

@@ -23,6 +23,7 @@ renders an error in its own dialect (`protocols/*.error_body`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 from typing import ClassVar
 
@@ -41,16 +42,20 @@ class BursarError(Exception):
         param: str | None = None,
         scope: str | None = None,
         retry_after_ms: int | None = None,
+        earliest_at_ms: int | None = None,
+        more_headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
         self.scope = scope
         self.retry_after_ms = retry_after_ms
+        self.earliest_at_ms = earliest_at_ms
+        self.more_headers = more_headers or {}
 
     def headers(self) -> dict[str, str]:
         """The answer's headers that SDKs obey: `retry-after`, and `x-should-retry` (openai and anthropic SDKs)."""
-        headers = {"x-should-retry": "true" if self.should_retry else "false"}
+        headers = {**self.more_headers, "x-should-retry": "true" if self.should_retry else "false"}
         if self.retry_after_ms is not None:
             headers["retry-after"] = str(max(1, ceil(self.retry_after_ms / 1000)))
             headers["retry-after-ms"] = str(self.retry_after_ms)

@@ -15,6 +15,7 @@ import msgspec
 from kong_plugins.llm.body import Splice
 from kong_plugins.llm.limits import LimitState
 from kong_plugins.llm.prices import Price, affordable_output_tokens, worst_cost_nusd
+from kong_plugins.llm.rate_headers import rate_headers
 from kong_plugins.llm.release import Deployment, Tier
 
 # A call that could only answer in fewer tokens than this, and than it asks for, is refused instead.
@@ -95,6 +96,7 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
     facts: CallFacts
     terms: Terms
     hold_nusd: int
+    reserved_at_ms: int
     provider_model: str
     stream: bool
 
@@ -162,30 +164,10 @@ def upstream_of(base_url: str) -> Upstream:
 def response_headers(
     facts: CallFacts, deployment: Deployment, terms: Terms, limits: tuple[LimitState, ...]
 ) -> dict[str, str]:
-    """What the client is told beside the provider's answer. OpenAI's names for rate limits; where several limits
-    count the same unit, the one with the least left speaks."""
-    headers = {
+    """What the client is told beside the provider's answer."""
+    return {
         "x-bursar-request-id": facts.request_id,
         "x-bursar-model": f"{deployment.provider}/{deployment.provider_model}",
         "x-bursar-max-tokens": str(terms.max_tokens),
+        **rate_headers(limits),
     }
-    for unit in ("requests", "tokens"):
-        of_unit = [state for state in limits if state.check.unit == unit and not state.check.shadow]
-        tightest = min(of_unit, key=lambda state: state.remaining, default=None)
-        if tightest is not None:
-            headers[f"x-ratelimit-limit-{unit}"] = str(tightest.check.amount)
-            headers[f"x-ratelimit-remaining-{unit}"] = str(tightest.remaining)
-            headers[f"x-ratelimit-reset-{unit}"] = duration_text(tightest.reset_ms)
-    return headers
-
-
-def duration_text(duration_ms: int) -> str:
-    """A duration as OpenAI writes it: `250ms`, `1.5s`, `6m0s`, `2h0m3s`."""
-    if duration_ms < 1000:
-        return f"{duration_ms}ms"
-    minutes, rest_ms = divmod(duration_ms, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{rest_ms / 1000:g}s"
-    if hours or minutes:
-        text = f"{minutes}m{text}"
-    return f"{hours}h{text}" if hours else text

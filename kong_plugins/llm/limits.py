@@ -166,11 +166,12 @@ def check_amount(amount: int) -> None:
 
 
 def checks_for(
-    document: PolicyDocument, principal: Principal, demand: Demand, *, now_ms: int
+    document: PolicyDocument, principal: Principal, demand: Demand | None, *, now_ms: int
 ) -> tuple[tuple[LimitCheck, ...], tuple[BudgetCheck, ...]]:
     """The checks of every limit and budget that this call falls under. `now_ms` only has to be right to 11 hours.
 
     A user's limits and budgets do not concern a call that names no user, or whose key does not speak for users.
+    Without a demand they are those of every call that the caller could make, and nothing is taken of them.
     """
     limits = (limit for limit in document.limits if _is_about(limit.scope, demand))
     budgets = (budget for budget in document.budgets if _is_about(budget.scope, demand))
@@ -196,8 +197,8 @@ def rules_of(rules: Iterable[_Rule], principal: Principal) -> list[tuple[_Rule, 
     return [(rule, subject) for rule, subject in found if subject is not None]
 
 
-def _is_about(scope: Scope, demand: Demand) -> bool:
-    return scope.model in (None, demand.request_model) and scope.provider in (None, demand.provider)
+def _is_about(scope: Scope, demand: Demand | None) -> bool:
+    return demand is None or (scope.model in (None, demand.request_model) and scope.provider in (None, demand.provider))
 
 
 def _subject_of(scope: Scope, principal: Principal) -> str | None:
@@ -213,7 +214,7 @@ def _subject_of(scope: Scope, principal: Principal) -> str | None:
     return subject if scope.subject in (None, subject) else None
 
 
-def _limit_check(limit: Limit, subject: str, demand: Demand) -> LimitCheck:
+def _limit_check(limit: Limit, subject: str, demand: Demand | None) -> LimitCheck:
     window = _WINDOW_WORDS.get(limit.window_ms, f"per {limit.window_ms / 1000:g} seconds")
     words = "concurrent requests" if limit.unit == "concurrency" else f"{limit.unit} {window}"
     return LimitCheck(
@@ -224,14 +225,21 @@ def _limit_check(limit: Limit, subject: str, demand: Demand) -> LimitCheck:
         unit=limit.unit,
         amount=limit.amount,
         window_ms=limit.window_ms,
-        cost=demand.tokens if limit.unit == "tokens" else 1,
+        cost=_costs(demand)[limit.unit],
         shadow=limit.shadow,
     )
 
 
-def _budget_check(budget: Budget, subject: str, demand: Demand, periods: tuple[Period, Period]) -> BudgetCheck:
-    cost = {"nusd": demand.cost_nusd or 0, "tokens": demand.tokens, "requests": 1}[budget.unit]
-    floor = cost if budget.unit != "nusd" or demand.floor_nusd is None else min(cost, demand.floor_nusd)
+def _costs(demand: Demand | None) -> dict[LimitUnit | BudgetUnit, int]:
+    if demand is None:
+        return {"nusd": 0, "tokens": 0, "requests": 0, "concurrency": 0}
+    return {"nusd": demand.cost_nusd or 0, "tokens": demand.tokens, "requests": 1, "concurrency": 1}
+
+
+def _budget_check(budget: Budget, subject: str, demand: Demand | None, periods: tuple[Period, Period]) -> BudgetCheck:
+    cost = _costs(demand)[budget.unit]
+    least_nusd = demand.floor_nusd if demand is not None else None
+    floor = cost if budget.unit != "nusd" or least_nusd is None else min(cost, least_nusd)
     return BudgetCheck(
         id=budget.id,
         kind=budget.scope.kind,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kong_plugins.llm.authentication import Headers
+from kong_plugins.llm.authentication import DRY_RUN_HEADER, Headers
 from kong_plugins.llm.errors import BursarError, PolicyUnavailable
 from kong_plugins.llm.grants import Grant, Meter
 from kong_plugins.llm.metering import FinishedCall
@@ -57,6 +57,12 @@ def caller(kong: Any) -> Caller:
 def set_grant(kong: Any, grant: Grant) -> None:
     """Let the request pass the guard."""
     kong.ctx.shared.set("llm_grant", grant.table())
+
+
+def answer(kong: Any, content: object) -> None:
+    """Answer a question about calls, with JSON. Nothing may be asked of Kong after this."""
+    headers = {"content-type": "application/json", "cache-control": "no-store", DRY_RUN_HEADER: "1"}
+    kong.response.exit(200, msgspec.json.encode(content).decode(), headers)
 
 
 def refuse(kong: Any, error: BursarError, protocol: str) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
+from kong_plugins.llm.errors import InvalidRequest
 from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.tokens import Prompt
 
+MAX_USER_LENGTH: Final = 128
+
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """A principal with what later steps need to know of its request's headers."""
+    """A principal with what later steps need to know of its request's headers. `dry_run`: it only asks."""
 
     principal: Principal
     content_length: int | None = None
     content_encoding: str = ""
     trace_id: str | None = None
+    dry_run: bool = False
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call as asked for. `choices` is the number of answers, each of which may take the maximum of tokens;
-    `wants_usage`: the client has asked for the usage chunk of its stream."""
+    `wants_usage`: the client has asked for the usage chunk of its stream; `user` is the end user that it names."""
 
     model: str
     prompt: Prompt
@@ -27,3 +33,19 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     wants_usage: bool = False
     choices: int = 1
     requested_max_tokens: int | None = None
+    user: str | None = None
+
+
+def chosen_user(label: str | None, *, param: str, selects: bool) -> str | None:
+    """The label of a caller's own user as it is recorded; one that is too long or cannot be printed is dropped.
+
+    Raises:
+        InvalidRequest: such a label in `param` was to select a user's limits.
+    """
+    if not label:
+        return None
+    if len(label) <= MAX_USER_LENGTH and label.isprintable():
+        return label
+    if selects:
+        raise InvalidRequest(f"A user's name has at most {MAX_USER_LENGTH} printable characters.", param=param)
+    return None

@@ -40,17 +40,21 @@ class RoutingTable:
         model = self._models.get(request_model)
         if model is None:
             raise ModelNotFound(f"The model {request_model[:64]!r} does not exist.", param="model")
-        self._check_allowed(principal, model.name)
+        if not self.may_use(principal, model.name):
+            raise ModelNotAllowed(f"This key may not use the model {model.name!r}.", param="model")
         deployments = (self._deployments[name] for name in model.deployments)
         found = tuple(Candidate(model=model, deployment=each) for each in deployments if each.protocol == protocol)
         if not found:
             raise ModelNotFound(f"The model {model.name!r} is not served on this path.", param="model")
         return found
 
-    def _check_allowed(self, principal: Principal, model_name: str) -> None:
+    def may_use(self, principal: Principal, model_name: str) -> bool:
+        """Whether the key and its team may use a model.
+
+        Raises:
+            PolicyBehind: the policy does not know the key's team.
+        """
         team = self._teams.get(principal.team)
         if team is None:
             raise PolicyBehind("The policy of this key's team is not in force yet.", retry_after_ms=1000)
-        for allowed in (team.models, principal.models):
-            if allowed is not None and model_name not in allowed:
-                raise ModelNotAllowed(f"This key may not use the model {model_name!r}.", param="model")
+        return all(allowed is None or model_name in allowed for allowed in (team.models, principal.models))

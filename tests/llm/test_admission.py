@@ -23,11 +23,13 @@ from kong_plugins.llm.errors import (
     UnsupportedEncoding,
 )
 from kong_plugins.llm.grants import USEFUL_OUTPUT_TOKENS, Grant
+from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.release import Limit, Scope
 from kong_plugins.llm.store import Store
 from tests.llm.cast import CREDENTIAL_KEY, deployment, policy
 from tests.llm.gateway import BUDGET, Gateway, body
 from tests.llm.proxy import LossyProxy
+from tests.servers import eventually
 
 TEAM = Scope(kind="team", subject=None)
 
@@ -252,13 +254,17 @@ def test_a_hold_whose_answer_was_lost_is_given_back(gateway: Gateway, network: L
     gateway.publish(budgets=(BUDGET,))
     period = gateway.set_cap(10**9)
     store = Store.from_url(network.url, timeout_ms=2000)
-    admission = Admission(store, gateway.settings)
+    outbox = Outbox(gateway.store, None)
+    outbox.start()
+    admission = Admission(store, gateway.settings, outbox=outbox)
     first = admission.admit(gateway.caller(), body(), "openai_chat")
 
     network.answers_to_lose = 2
     with pytest.raises(PolicyUnavailable):
         admission.admit(gateway.caller(), body(), "openai_chat")
     store.close()
+    eventually(lambda: gateway.store.open_holds(gateway.organization) == 1, "it is given back")
+    outbox.close()
 
     state = gateway.store.budget_state(gateway.organization, BUDGET.id, "search", period)
     assert state is not None

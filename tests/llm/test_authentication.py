@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kong_plugins.llm.authentication import KEY_HEADERS, MAX_USER_LENGTH, Authenticator
-from kong_plugins.llm.errors import InvalidApiKey, PolicyUnavailable, TeamMismatch
+from kong_plugins.llm.authentication import KEY_HEADERS, Authenticator
+from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, PolicyUnavailable, TeamMismatch
 from kong_plugins.llm.keys import issue_key
+from kong_plugins.llm.requests import MAX_USER_LENGTH
 from kong_plugins.llm.store import Store
 from tests.llm.gateway import PEPPER, Gateway, now_ms
 
@@ -96,6 +97,37 @@ def test_a_key_speaks_for_its_own_team_only(gateway: Gateway, team: str) -> None
 @pytest.mark.parametrize("user", ["", "x" * (MAX_USER_LENGTH + 1), "new\nline", "\udcff", "\x1b[31m"])
 def test_a_label_that_could_not_be_shown_is_dropped(gateway: Gateway, user: str) -> None:
     assert gateway.caller(x_user_id=user).principal.user is None
+
+
+@pytest.mark.parametrize("label", ["x" * (MAX_USER_LENGTH + 1), "new\nline", "\udcff"])
+def test_a_key_that_speaks_for_users_must_name_them_clearly(gateway: Gateway, label: str) -> None:
+    _, key = gateway.new_key(speaks_for_users=True)
+    bearer = f"Bearer {key}"
+
+    caller = gateway.caller(authorization=bearer, x_user_id="alice")
+    assert (caller.principal.user, caller.principal.speaks_for_users) == ("alice", True)
+    with pytest.raises(InvalidRequest):
+        gateway.caller(authorization=bearer, x_user_id=label)
+    with pytest.raises(InvalidRequest):
+        gateway.authenticator.authenticate({"authorization": [bearer], "x-user-id": ["alice", "bob"]})
+
+
+def test_a_label_that_comes_twice_is_no_label(gateway: Gateway) -> None:
+    headers = {"authorization": [f"Bearer {gateway.key}"], "x-user-id": ["alice", "bob"]}
+
+    assert gateway.authenticator.authenticate(headers).principal.user is None
+
+
+@pytest.mark.parametrize(("value", "asks"), [("1", True), ("0", False)])
+def test_a_dry_run_is_asked_for_in_a_header(gateway: Gateway, value: str, asks: bool) -> None:
+    assert gateway.caller(x_bursar_dry_run=value).dry_run is asks
+    assert not gateway.caller().dry_run
+
+
+@pytest.mark.parametrize("values", [["true"], [""], ["1", "1"], ["1", "0"]])
+def test_a_dry_run_that_is_not_clear_is_refused_because_it_might_spend(gateway: Gateway, values: list[str]) -> None:
+    with pytest.raises(InvalidRequest):
+        gateway.authenticator.authenticate({"authorization": [f"Bearer {gateway.key}"], "x-bursar-dry-run": values})
 
 
 def test_the_trace_is_taken_from_its_standard_header(gateway: Gateway) -> None:

@@ -10,21 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kong_plugins.llm.grants import Meter, Terms, duration_text, response_headers, upstream_of
-from kong_plugins.llm.limits import LimitCheck, LimitState
+from kong_plugins.llm.grants import Meter, Terms, response_headers, upstream_of
 from kong_plugins.llm.prices import Price
-from kong_plugins.llm.release import LimitUnit
+from kong_plugins.llm.rate_headers import rate_headers
 from tests.llm.cast import PRICE, PROVIDER_KEY, deployment
 from tests.llm.gateway import Gateway, body
-
-
-def limit_state(
-    unit: LimitUnit, *, amount: int, remaining: int, reset_ms: int = 60_000, shadow: bool = False
-) -> LimitState:
-    check = LimitCheck(
-        id="l", subject="s", scope_name="limit", unit=unit, amount=amount, window_ms=60_000, cost=1, shadow=shadow
-    )
-    return LimitState(check=check, remaining=remaining, reset_ms=reset_ms)
+from tests.llm.limit_states import limit_state
 
 
 def test_the_guard_gets_the_target_the_credential_and_the_very_body(gateway: Gateway) -> None:
@@ -109,33 +100,14 @@ def test_terms_without_a_price_have_no_cost_and_no_bound_by_money() -> None:
     assert terms.within(0) == terms
 
 
-def test_the_client_learns_its_request_the_model_and_its_tightest_limits(gateway: Gateway) -> None:
+def test_the_client_learns_its_request_the_model_and_how_its_limits_stand(gateway: Gateway) -> None:
     facts = gateway.admit().meter.facts
-    limits = (
-        limit_state("requests", amount=600, remaining=599),
-        limit_state("requests", amount=10, remaining=3, reset_ms=1500),
-        limit_state("requests", amount=1, remaining=0, shadow=True),
-        limit_state("tokens", amount=9000, remaining=8000, reset_ms=250),
-        limit_state("concurrency", amount=5, remaining=4),
-    )
+    limits = (limit_state("tokens", amount=9000, remaining=8000),)
     terms = Terms(input_bound_tokens=10, max_tokens=77, choices=1, price=PRICE)
 
     assert response_headers(facts, deployment(), terms, limits) == {
         "x-bursar-request-id": facts.request_id,
         "x-bursar-model": "openai/gpt-4o-mini",
         "x-bursar-max-tokens": "77",
-        "x-ratelimit-limit-requests": "10",
-        "x-ratelimit-remaining-requests": "3",
-        "x-ratelimit-reset-requests": "1.5s",
-        "x-ratelimit-limit-tokens": "9000",
-        "x-ratelimit-remaining-tokens": "8000",
-        "x-ratelimit-reset-tokens": "250ms",
+        **rate_headers(limits),
     }
-
-
-@pytest.mark.parametrize(
-    ("duration_ms", "text"),
-    [(0, "0ms"), (999, "999ms"), (1000, "1s"), (59_250, "59.25s"), (360_000, "6m0s"), (7_203_000, "2h0m3s")],
-)
-def test_a_duration_reads_as_openai_writes_it(duration_ms: int, text: str) -> None:
-    assert duration_text(duration_ms) == text

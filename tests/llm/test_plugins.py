@@ -14,7 +14,7 @@ from tests.llm.gateway import PEPPER, Gateway, body, completion
 from tests.llm.kong import PLUGINS, KongRequest, plugin
 
 ENTRY_FILES = sorted(PLUGINS.glob("llm-*.py"))
-CACHED = (node.settings, node.store, node.authenticator, node.admission)
+CACHED = (node.settings, node.store, node.authenticator, node.admission, node.outbox)
 
 
 @pytest.fixture
@@ -26,7 +26,12 @@ def plugins(gateway: Gateway, redis_address: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("BURSAR_CREDENTIAL_KEY", CREDENTIAL_KEY)
     for made_once in CACHED:
         made_once.cache_clear()
-    yield [plugin("llm-key-auth", protocol="openai_chat"), plugin("llm-rate-limit", protocol="openai_chat")]
+    yield [
+        plugin("llm-key-auth", protocol="openai_chat"),
+        plugin("llm-rate-limit", protocol="openai_chat", answers="calls"),
+    ]
+    for name in ("llm-rate-limit", "llm-token-meter"):
+        node.outbox(name).close()
     node.store().close()
     for made_once in CACHED:
         made_once.cache_clear()

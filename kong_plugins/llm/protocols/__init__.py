@@ -35,6 +35,9 @@ class WireFormat(Protocol):
 
 _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {"openai_chat": openai_chat}
 
+# The paths on which Kong serves them, by which a caller names one.
+_PATHS: Final[Mapping[str, str]] = {"/v1/chat/completions": "openai_chat"}
+
 PROTOCOL_NAMES: Final = tuple(_WIRE_FORMATS)
 
 
@@ -45,3 +48,8 @@ def wire_format(name: str) -> WireFormat:
         KeyError: there is none.
     """
     return _WIRE_FORMATS[name]
+
+
+def protocol_of_path(path: str) -> str | None:
+    """The name of the wire format that is spoken on a path; None where there is no such path."""
+    return _PATHS.get(path)

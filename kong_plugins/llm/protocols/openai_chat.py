@@ -48,7 +48,6 @@ _UNTOUCHED: Final = frozenset(
         "top_k",
         "top_logprobs",
         "top_p",
-        "user",
         "verbosity",
     }
 )
@@ -71,6 +70,7 @@ def parse_request(body: Body) -> ModelRequest:
         wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
         choices=body.get("n") or 1,
         requested_max_tokens=min(filter(None, map(body.get, _OUTPUT_MEMBERS)), default=None),
+        user=body.get("user"),
     )
 
 
@@ -183,6 +183,11 @@ def _is_flag(value: Any, name: str) -> None:
         raise InvalidRequest(f"{name} must be true or false.", param=name)
 
 
+def _is_text(value: Any, name: str) -> None:
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest(f"{name} must be a string.", param=name)
+
+
 def _is_count(most: int) -> Callable[[Any, str], None]:
     def check(value: Any, name: str) -> None:
         if value is not None and (type(value) is not int or not 1 <= value <= most):
@@ -235,6 +240,7 @@ _CHECKS: Final[Mapping[str, Callable[[Any, str], None]]] = {
     "max_completion_tokens": _is_count(MAX_TOKENS),
     "n": _is_count(MAX_CHOICES),
     "tools": _are_tools,
+    "user": _is_text,
     # A tier other than the default has another price, and audio, predictions and searches have prices of their own.
     "service_tier": _is_one_of("auto", "default"),
     "modalities": _is_one_of(["text"]),

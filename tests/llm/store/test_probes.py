@@ -1,4 +1,4 @@
-"""A probe: the answer that a call would get now, by the script that would decide on it, and not a trace of the question."""
+"""A probe: the answer that a call would get now, by the script that would decide on it, and not a trace of it."""
 
 from __future__ import annotations
 

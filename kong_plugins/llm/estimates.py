@@ -1,0 +1,121 @@
+"""Ask before you spend: what would become of a call, decided by what decides calls, and holding nothing.
+
+An estimate is worth as much work as a refusal and writes less than one, so it counts against no limit.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from kong_plugins.llm.admission import Admission
+from kong_plugins.llm.body import parse_body
+from kong_plugins.llm.errors import BursarError, InvalidRequest, NotFound, PermissionDenied, Refusal, RequestTooLarge
+from kong_plugins.llm.grants import Grant
+from kong_plugins.llm.money import usd_from_nusd
+from kong_plugins.llm.protocols import protocol_of_path
+from kong_plugins.llm.requests import Caller
+
+_WRAPPING: Final = {"path", "body"}
+
+
+class RefusedBy(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the call would be refused: as its answer would say, and from when on (RFC 3339) it may be admitted, if
+    nobody else uses what becomes free; None where waiting is no help."""
+
+    code: str
+    status: int
+    message: str
+    scope: str | None
+    retry_after_ms: int | None
+    earliest_at: str | None
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a call would be admitted now, where it would go, and the most that would be held for it: None where no
+    price is known. `max_tokens` is granted to each of its `choices`."""
+
+    admitted: bool
+    model: str | None = None
+    provider: str | None = None
+    provider_model: str | None = None
+    deployment: str | None = None
+    input_bound_tokens: int | None = None
+    max_tokens: int | None = None
+    choices: int | None = None
+    hold_nusd: int | None = None
+    hold_usd: str | None = None
+    refusal: RefusedBy | None = None
+
+
+def estimate(admission: Admission, caller: Caller, data: bytes, protocol: str) -> Estimate:
+    """What would become of the call with this body.
+
+    Raises:
+        InvalidRequest: it is no such call.
+        PolicyUnavailable: nothing can be decided at the moment.
+    """
+    try:
+        return _of_grant(admission.admit(caller, data, protocol, probe=True))
+    except (Refusal, PermissionDenied, NotFound) as error:
+        return Estimate(admitted=False, refusal=_of_error(error))
+    except RequestTooLarge as error:
+        if error.scope is None:
+            raise
+        return Estimate(admitted=False, refusal=_of_error(error))
+
+
+def asked_estimate(admission: Admission, caller: Caller, data: bytes, protocol: str) -> Estimate:
+    """The estimate of a call that is asked for as `{"path": …, "body": {…}}`, or by its body alone.
+
+    Raises:
+        InvalidRequest, PolicyUnavailable: as for `estimate`; or the path is none that is served.
+    """
+    question = parse_body(data)
+    if question.members.keys().isdisjoint(_WRAPPING):
+        return estimate(admission, caller, data, protocol)
+    if unknown := question.members.keys() - _WRAPPING:
+        name = min(unknown)[:64]
+        raise InvalidRequest(f"{name} has no place beside path and body.", param=name)
+    path = question.get("path")
+    named = protocol_of_path(path) if isinstance(path, str) else None
+    if named is None:
+        raise InvalidRequest("path must be the path of a call, such as /v1/chat/completions.", param="path")
+    if not isinstance(question.get("body"), dict):
+        raise InvalidRequest("body must be the JSON object that the call would send.", param="body")
+    body = question.members["body"]
+    return estimate(admission, caller, data[body.start : body.end], named)
+
+
+def _of_grant(grant: Grant) -> Estimate:
+    meter = grant.meter
+    priced = meter.terms.price is not None
+    return Estimate(
+        admitted=True,
+        model=meter.facts.request_model,
+        provider=meter.facts.provider,
+        provider_model=meter.provider_model,
+        deployment=meter.facts.deployment,
+        input_bound_tokens=meter.terms.input_bound_tokens,
+        max_tokens=meter.terms.max_tokens,
+        choices=meter.terms.choices,
+        hold_nusd=meter.hold_nusd if priced else None,
+        hold_usd=f"{usd_from_nusd(meter.hold_nusd):f}" if priced else None,
+    )
+
+
+def _of_error(error: BursarError) -> RefusedBy:
+    return RefusedBy(
+        code=error.code,
+        status=error.http_status,
+        message=error.message,
+        scope=error.scope,
+        retry_after_ms=error.retry_after_ms,
+        earliest_at=None if error.earliest_at_ms is None else _instant(error.earliest_at_ms),
+    )
+
+
+def _instant(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
