@@ -28,7 +28,8 @@ class ScopedColumns:
     @admin.display(description="For", ordering="scope")
     def scope_text(self, row: Budget | Limit) -> str:
         subject = f"{row.scope} {row.subject}" if row.subject else f"each {row.scope}"
-        return f"{subject}, {row.model}" if row.model else subject
+        tag = f"tag {row.tag}" if row.tag else None
+        return ", ".join(str(part) for part in (subject, row.model, row.provider, tag) if part)
 
 
 @admin.register(Budget)
@@ -39,7 +40,7 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
     search_fields = ("name", "subject")
     readonly_fields = ("standing",)
     fieldsets = (
-        (None, {"fields": ("organization", "name", "scope", "subject", "model")}),
+        (None, {"fields": ("organization", "name", "scope", "subject", "model", "provider", "tag")}),
         (
             "How much",
             {"fields": ("unit", "period", "entered_amount", "hard", "shadow", "active", "thresholds_percent")},
@@ -51,7 +52,7 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
         return self.fieldsets if obj else self.fieldsets[:2]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
-        return super().get_queryset(request).select_related("organization", "model")
+        return super().get_queryset(request).select_related("organization", "model", "provider")
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Reads the live counters of the whole page; one unanswered call is enough for it."""
@@ -104,7 +105,7 @@ class LimitAdmin(ScopedColumns, ServiceAdmin[Limit]):
     search_fields = ("name", "subject")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Limit]:
-        return super().get_queryset(request).select_related("organization", "model")
+        return super().get_queryset(request).select_related("organization", "model", "provider")
 
     @admin.display(description="At most")
     def rate(self, limit: Limit) -> str:

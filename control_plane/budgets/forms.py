@@ -19,7 +19,7 @@ from control_plane.budgets.models import MAX_WINDOW_MS, Budget, Limit
 from control_plane.budgets.selectors import checked_subject
 from kong_plugins.llm.money import MAX_CAP_NUSD, nusd_from_usd, usd_from_nusd
 
-_FIXED = ("organization", "scope", "subject", "model", "unit")
+_FIXED = ("organization", "scope", "subject", "model", "provider", "tag", "unit")
 
 
 class BudgetForm(ServiceForm[Budget]):
@@ -42,8 +42,8 @@ class BudgetForm(ServiceForm[Budget]):
     class Meta:
         model = Budget
         fields = (
-            *("organization", "name", "scope", "subject", "model", "unit", "period", "entered_amount"),
-            *("hard", "shadow", "active", "thresholds_percent"),
+            *("organization", "name", "scope", "subject", "model", "provider", "tag", "unit", "period"),
+            *("entered_amount", "hard", "shadow", "active", "thresholds_percent"),
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -90,6 +90,8 @@ class LimitForm(ServiceForm[Limit]):
             "scope",
             "subject",
             "model",
+            "provider",
+            "tag",
             "unit",
             "amount",
             "window_seconds",

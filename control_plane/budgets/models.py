@@ -10,6 +10,7 @@ from django.core.validators import MaxLengthValidator, MaxValueValidator, MinVal
 from django.db import models
 from django.db.models import F, Q
 
+from control_plane.keys.models import validate_tag
 from control_plane.names import validate_text
 from kong_plugins.llm.money import MAX_CAP_NUSD
 from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind
@@ -28,7 +29,7 @@ def default_thresholds() -> list[int]:
 
 class Scoped(models.Model):
     """Whom a budget or limit is about: a subject by its id, or each subject of the scope by itself;
-    optionally only for one request model."""
+    optionally only for one request model, one provider, or keys with one tag."""
 
     organization = models.ForeignKey("teams.Organization", on_delete=models.PROTECT, related_name="%(class)ss")
     name = models.CharField(max_length=100, validators=[validate_text])
@@ -47,6 +48,21 @@ class Scoped(models.Model):
         on_delete=models.PROTECT,
         related_name="+",
         help_text="Only for calls of this model; none given means all calls together.",
+    )
+    provider = models.ForeignKey(
+        "catalog.Provider",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Only for calls that go to this provider.",
+    )
+    tag = models.CharField(  # noqa: DJ001 - none means all keys, "" means nothing
+        max_length=64,
+        null=True,
+        blank=True,
+        validators=[validate_tag],
+        help_text="Only for calls of keys with this tag.",
     )
     amount = models.BigIntegerField()
     shadow = models.BooleanField(default=False, help_text="Count and report, never refuse.")

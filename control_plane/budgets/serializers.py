@@ -11,7 +11,7 @@ from control_plane.api.serializers import OwnedBySlug, StrictSerializer, UsdFiel
 from control_plane.budgets import services
 from control_plane.budgets.models import BUDGET_UNITS, LIMIT_UNITS, MAX_WINDOW_MS, PERIODS, SCOPES, Budget, Limit
 from control_plane.budgets.selectors import current_usage
-from control_plane.catalog.models import Model
+from control_plane.catalog.models import Model, Provider
 from kong_plugins.llm.money import MAX_CAP_NUSD
 from kong_plugins.llm.store import StoreUnavailable
 
@@ -23,13 +23,15 @@ class BudgetSerializer(StrictSerializer[Budget]):
     by itself; `states` has one entry a subject.
     """
 
-    fixed = frozenset({"scope", "subject", "model", "unit", "period"})
+    fixed = frozenset({"scope", "subject", "model", "provider", "tag", "unit", "period"})
 
     id = serializers.IntegerField(read_only=True)
     name = serializers.CharField(max_length=100)
     scope = serializers.ChoiceField(choices=SCOPES)
     subject = serializers.CharField(max_length=128, allow_null=True, default=None)
     model = OwnedBySlug(slug_field="name", queryset=Model.objects.all(), allow_null=True, default=None)
+    provider = OwnedBySlug(slug_field="name", queryset=Provider.objects.all(), allow_null=True, default=None)
+    tag = serializers.CharField(max_length=64, allow_null=True, default=None)
     unit = serializers.ChoiceField(choices=BUDGET_UNITS, default="nusd")
     period = serializers.ChoiceField(choices=PERIODS)
     amount = serializers.IntegerField(min_value=0, max_value=MAX_CAP_NUSD, required=False)
@@ -85,13 +87,15 @@ class BudgetSerializer(StrictSerializer[Budget]):
 
 
 class LimitSerializer(StrictSerializer[Limit]):
-    fixed = frozenset({"scope", "subject", "model", "unit", "window_seconds"})
+    fixed = frozenset({"scope", "subject", "model", "provider", "tag", "unit", "window_seconds"})
 
     id = serializers.IntegerField(read_only=True)
     name = serializers.CharField(max_length=100)
     scope = serializers.ChoiceField(choices=SCOPES)
     subject = serializers.CharField(max_length=128, allow_null=True, default=None)
     model = OwnedBySlug(slug_field="name", queryset=Model.objects.all(), allow_null=True, default=None)
+    provider = OwnedBySlug(slug_field="name", queryset=Provider.objects.all(), allow_null=True, default=None)
+    tag = serializers.CharField(max_length=64, allow_null=True, default=None)
     unit = serializers.ChoiceField(choices=LIMIT_UNITS)
     amount = serializers.IntegerField(min_value=0, max_value=MAX_CAP_NUSD)
     window_seconds = serializers.IntegerField(source="window_s", min_value=1, max_value=MAX_WINDOW_MS // 1000)

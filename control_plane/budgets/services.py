@@ -15,8 +15,14 @@ from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind
 from kong_plugins.llm.windows import PeriodKind
 
 if TYPE_CHECKING:
-    from control_plane.catalog.models import Model
+    from control_plane.catalog.models import Model, Provider
     from control_plane.teams.models import Organization
+
+
+class Narrowing(TypedDict):
+    model: Model | None
+    provider: Provider | None
+    tag: str | None
 
 
 class BudgetChanges(TypedDict, total=False):
@@ -52,6 +58,8 @@ def create_budget(
     scope: ScopeKind,
     subject: str | None,
     model: Model | None,
+    provider: Provider | None = None,
+    tag: str | None = None,
     actor: str,
     **fields: Unpack[BudgetFields],
 ) -> Budget:
@@ -61,7 +69,8 @@ def create_budget(
         ValidationError: by field.
     """
     subject = checked_subject(organization, scope, subject, has_periods=True)
-    budget = create_row(Budget(organization=organization, scope=scope, subject=subject, model=model, **fields))
+    narrowed: Narrowing = {"model": model, "provider": provider, "tag": tag}
+    budget = create_row(Budget(organization=organization, scope=scope, subject=subject, **narrowed, **fields))
     announce_change(organization.pk, actor=actor)
     return budget
 
@@ -90,6 +99,8 @@ def create_limit(
     scope: ScopeKind,
     subject: str | None,
     model: Model | None,
+    provider: Provider | None = None,
+    tag: str | None = None,
     actor: str,
     **fields: Unpack[LimitFields],
 ) -> Limit:
@@ -99,7 +110,8 @@ def create_limit(
         ValidationError: by field.
     """
     subject = checked_subject(organization, scope, subject)
-    limit = create_row(Limit(organization=organization, scope=scope, subject=subject, model=model, **fields))
+    narrowed: Narrowing = {"model": model, "provider": provider, "tag": tag}
+    limit = create_row(Limit(organization=organization, scope=scope, subject=subject, **narrowed, **fields))
     announce_change(organization.pk, actor=actor)
     return limit
 

@@ -8,12 +8,12 @@ from control_plane.budgets.serializers import BudgetSerializer, LimitSerializer
 
 
 class BudgetViewSet(OrganizationViewSet[Budget]):
-    queryset = Budget.objects.select_related("organization", "model")
+    queryset = Budget.objects.select_related("organization", "model", "provider")
     serializer_class = BudgetSerializer
     filters = {"name": "name", "scope": "scope", "subject": "subject"}
 
 
 class LimitViewSet(OrganizationViewSet[Limit]):
-    queryset = Limit.objects.select_related("organization", "model")
+    queryset = Limit.objects.select_related("organization", "model", "provider")
     serializer_class = LimitSerializer
     filters = {"name": "name", "scope": "scope", "subject": "subject"}

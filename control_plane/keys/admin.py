@@ -28,7 +28,7 @@ class VirtualKeyAdmin(SecretAdmin[VirtualKey]):
     search_fields = ("name", "id")
     readonly_fields = ("id", "state", "created_by", "created_at", "revoked_at")
     actions_detail = ("revoke",)
-    add_fieldsets = ((None, {"fields": ("team", "name", "tags", "allowed_models", "expires_at")}),)
+    add_fieldsets = ((None, {"fields": ("team", "name", "tags", "allowed_models", "speaks_for_users", "expires_at")}),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[VirtualKey]:
         return super().get_queryset(request).select_related("team__organization")

@@ -12,7 +12,7 @@ from control_plane.keys.models import VirtualKey, validate_tag
 
 
 class KeyForm(SecretForm[VirtualKey]):
-    fixed = ("team",)
+    fixed = ("team", "speaks_for_users")
 
     tags = SimpleArrayField(
         CharField(validators=[validate_tag]),
@@ -24,4 +24,4 @@ class KeyForm(SecretForm[VirtualKey]):
 
     class Meta:
         model = VirtualKey
-        fields = ("team", "name", "tags", "allowed_models", "expires_at")
+        fields = ("team", "name", "tags", "allowed_models", "speaks_for_users", "expires_at")

@@ -20,7 +20,10 @@ validate_tag = RegexValidator(
 
 class VirtualKey(models.Model):
     """A key of a team. `version` rises with every change of what gateways know of it; the key is live
-    when `published_version` has caught up."""
+    when `published_version` has caught up.
+
+    Whether it `speaks_for_users` never changes, so that its events say for good which of them count for their users.
+    """
 
     id = models.CharField(max_length=12, primary_key=True, editable=False)
     team = models.ForeignKey("teams.Team", on_delete=models.PROTECT, related_name="keys")
@@ -37,6 +40,11 @@ class VirtualKey(models.Model):
         null=True,
         blank=True,
         help_text="The request models that the key may use; none given means all that its team may.",
+    )
+    speaks_for_users = models.BooleanField(
+        default=False,
+        help_text="Its x-user-id or its requests' user selects that user's own limits and budgets; "
+        "otherwise it is a label in the ledger.",
     )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -11,6 +11,12 @@ def active_key_ids(organization_id: int) -> list[str]:
     return list(rows.values_list("id", flat=True))
 
 
+def speaking_key_ids(organization_id: int) -> list[str]:
+    """The keys, revoked ones too, whose users' labels select those users' own limits and budgets."""
+    rows = VirtualKey.objects.filter(team__organization_id=organization_id, speaks_for_users=True)
+    return list(rows.values_list("id", flat=True))
+
+
 def key_record(key: VirtualKey) -> KeyRecord:
     """What gateways are to know of a key."""
     return KeyRecord(
@@ -24,5 +30,6 @@ def key_record(key: VirtualKey) -> KeyRecord:
         active=key.active,
         expires_at_ms=int(key.expires_at.timestamp() * 1000) if key.expires_at else None,
         tags=tuple(key.tags),
+        speaks_for_users=key.speaks_for_users,
         models=None if key.allowed_models is None else tuple(key.allowed_models),
     )

@@ -13,7 +13,7 @@ from control_plane.teams.models import Team
 
 
 class KeySerializer(StrictSerializer[VirtualKey]):
-    fixed = frozenset({"team"})
+    fixed = frozenset({"team", "speaks_for_users"})
 
     id = serializers.CharField(read_only=True)
     team = OwnedBySlug(slug_field="slug", queryset=Team.objects.select_related("organization"))
@@ -22,6 +22,7 @@ class KeySerializer(StrictSerializer[VirtualKey]):
     models = serializers.ListField(
         source="allowed_models", child=serializers.CharField(max_length=128), allow_null=True, default=None
     )
+    speaks_for_users = serializers.BooleanField(default=False)
     expires_at = serializers.DateTimeField(allow_null=True, default=None)
     active = serializers.BooleanField(read_only=True)
     revoked_at = serializers.DateTimeField(read_only=True)

@@ -28,8 +28,12 @@ class KeyChanges(TypedDict, total=False):
     expires_at: datetime | None
 
 
+class KeyFields(KeyChanges, total=False):
+    speaks_for_users: bool
+
+
 @transaction.atomic
-def create_key(*, team: Team, created_by: User, **fields: Unpack[KeyChanges]) -> tuple[VirtualKey, str]:
+def create_key(*, team: Team, created_by: User, **fields: Unpack[KeyFields]) -> tuple[VirtualKey, str]:
     """Issue a key to a team; return its record and the full key, which nobody can read again.
 
     Raises:

@@ -34,8 +34,12 @@ def build_document(organization: Organization, *, number: int, created_by: str) 
         deployments=tuple(map(_deployment, deployments)),
         models=tuple(_model(model, deployments) for model in Model.objects.filter(**of_organization)),
         teams=tuple(_team(team) for team in Team.objects.filter(**of_organization)),
-        limits=tuple(map(_limit, Limit.objects.select_related("model").filter(**of_organization, active=True))),
-        budgets=tuple(map(_budget, Budget.objects.select_related("model").filter(**of_organization, active=True))),
+        limits=tuple(
+            map(_limit, Limit.objects.select_related("model", "provider").filter(**of_organization, active=True))
+        ),
+        budgets=tuple(
+            map(_budget, Budget.objects.select_related("model", "provider").filter(**of_organization, active=True))
+        ),
     )
 
 
@@ -71,14 +75,21 @@ def _team(team: Team) -> release.Team:
     return release.Team(id=team.slug, tier=team.tier, models=allowed)
 
 
-def _scope(row: Scoped) -> release.Scope:
-    return release.Scope(kind=row.scope, subject=row.subject, model=row.model.name if row.model else None)
+def scope_of(row: Scoped) -> release.Scope:
+    """Whom a budget or a limit is about, as gateways read it."""
+    return release.Scope(
+        kind=row.scope,
+        subject=row.subject,
+        model=row.model.name if row.model else None,
+        provider=row.provider.name if row.provider else None,
+        tag=row.tag,
+    )
 
 
 def _limit(limit: Limit) -> release.Limit:
     return release.Limit(
         id=limit.reference,
-        scope=_scope(limit),
+        scope=scope_of(limit),
         unit=limit.unit,
         amount=limit.amount,
         window_ms=limit.window_ms,
@@ -89,7 +100,7 @@ def _limit(limit: Limit) -> release.Limit:
 def _budget(budget: Budget) -> release.Budget:
     return release.Budget(
         id=budget.reference,
-        scope=_scope(budget),
+        scope=scope_of(budget),
         unit=budget.unit,
         period=budget.period,
         hard=budget.hard,

@@ -49,6 +49,15 @@ def test_a_budget_has_a_live_cap_in_this_period_and_in_those_to_come(api: Api) -
     }
 
 
+def test_a_budget_may_be_about_one_provider_and_keys_with_one_tag(api: Api) -> None:
+    api.team()
+    api.provider()
+
+    api.budget(provider="openai", tag="prod")
+
+    assert api.policy().budgets[0].scope == Scope(kind="team", subject="search", provider="openai", tag="prod")
+
+
 def test_the_rule_of_a_budget_is_in_the_policy_when_its_creation_answers(api: Api) -> None:
     api.team()
     api.model()

@@ -25,6 +25,17 @@ def test_a_limit_is_in_the_policy_when_its_creation_answers(api: Api) -> None:
     assert created["window_seconds"] == 60
 
 
+def test_a_limit_may_be_about_one_provider_and_keys_with_one_tag(api: Api) -> None:
+    api.team()
+    api.provider()
+
+    created = api.limit(provider="openai", tag="prod")
+
+    assert api.policy().limits[0].scope == Scope(kind="team", subject="search", provider="openai", tag="prod")
+    assert (created["provider"], created["tag"]) == ("openai", "prod")
+    assert api.refused_fields("PATCH", f"limits/{created['id']}", {"tag": "batch"}) == {"tag"}
+
+
 def test_a_changed_limit_is_in_the_policy_when_the_change_answers(api: Api) -> None:
     api.team()
     limit_id = api.limit()["id"]

@@ -37,6 +37,16 @@ def test_a_new_key_is_live_when_its_creation_answers(api: Api) -> None:
     )
 
 
+def test_a_key_speaks_for_users_only_where_it_was_told_to(api: Api) -> None:
+    api.team()
+    silent = api.create("keys", team="search", name="search-prod")["id"]
+    speaking = api.create("keys", team="search", name="search-chat", speaks_for_users=True)["id"]
+
+    assert record_of(api, silent).speaks_for_users is False
+    assert record_of(api, speaking).speaks_for_users is True
+    assert api.refused_fields("PATCH", f"keys/{silent}", {"speaks_for_users": True}) == {"speaks_for_users"}
+
+
 def test_the_full_key_is_in_the_answer_to_its_creation_and_nowhere_else(api: Api) -> None:
     api.team()
     created = api.create("keys", team="search", name="search-prod")
