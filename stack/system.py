@@ -136,10 +136,8 @@ class Stack:
         self._manage(plan, "migrate", "--no-input")
         said = self._manage(plan, "bootstrap", *_ORGANIZATION, "--skip-checks")
         if not json.loads(said.strip().splitlines()[-1])["ready"]:
-            raise StartError(
-                "Redis has lost its counters, so that gateways refuse every call. To begin anew, remove the folder "
-                f"{plan.run}; to go on with counters at zero, run manage.py bootstrap --open-after-loss"
-            )
+            self._say("Redis has lost its counters: rebuilding them from the ledger")
+            self._manage(plan, "rebuild_counters")
 
     def _manage(self, plan: Plan, *arguments: str) -> str:
         """Run a management command; return what it printed."""

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from django.db import Error, connection, transaction
 
+from control_plane.ledger.counters import count_what_was_lost
 from control_plane.ledger.models import DeadLetter
 from control_plane.ledger.partitions import ensure_months
 from control_plane.ledger.rows import Row, event_row, hour_rows
@@ -22,7 +23,7 @@ from control_plane.ledger.signals import thresholds_crossed
 from control_plane.ledger.statements import statement
 from control_plane.teams.models import Organization
 from kong_plugins.llm.events import Event, ThresholdEvent, UsageEvent, decode_event
-from kong_plugins.llm.store import StreamEntry
+from kong_plugins.llm.store import StoreUnavailable, StreamEntry
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def record(organization: str, entries: Sequence[StreamEntry]) -> list[str]:
     An entry that cannot be recorded is left to be delivered again, and at its fifth delivery becomes a dead letter.
 
     Raises:
-        django.db.Error: Postgres cannot do its work just now. Nothing may be acknowledged.
+        django.db.Error, StoreUnavailable: Postgres or Redis cannot do its work just now. Nothing may be acknowledged.
     """
     try:
         _record_together(organization, entries)
@@ -57,9 +58,11 @@ def _record_together(organization: str, entries: Sequence[StreamEntry]) -> None:
     crossings = [event for event in events if isinstance(event, ThresholdEvent)]
     ensure_months(row["reserved_at"] for row in usage.values())
     with transaction.atomic():
-        _wait_for_turn(organization)
+        wait_for_turn(organization)
         inserted = _insert(list(usage.values()))
         _add_to_hours(hour_rows((usage[event_id] for event_id in inserted), _zone_of(organization)))
+        lost = {event.id: event for event in events if isinstance(event, UsageEvent) and event.uncounted}
+        count_what_was_lost(organization, (lost[event_id] for event_id in inserted if event_id in lost))
         if crossings:
             thresholds_crossed.send(sender=None, crossings=crossings)
 
@@ -100,7 +103,7 @@ def _read(organization: str, entry: StreamEntry) -> Event:
 
 def _will_pass(error: Exception) -> bool:
     sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
-    return isinstance(error, Error) and sqlstate[:2] not in _LASTING_CLASSES
+    return isinstance(error, StoreUnavailable) or (isinstance(error, Error) and sqlstate[:2] not in _LASTING_CLASSES)
 
 
 def _zone_of(organization: str) -> ZoneInfo:
@@ -108,7 +111,7 @@ def _zone_of(organization: str) -> ZoneInfo:
     return ZoneInfo(name or "UTC")
 
 
-def _wait_for_turn(organization: str) -> None:
+def wait_for_turn(organization: str) -> None:
     """Record no two batches of an organization at once: what the ledger holds already must be seen, and sums add up
     without deadlocks."""
     with connection.cursor() as cursor:

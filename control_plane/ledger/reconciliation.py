@@ -9,17 +9,16 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import F, Func, JSONField, Max, QuerySet, Sum
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from control_plane.budgets.models import BudgetPeriod
 from control_plane.budgets.selectors import now_ms
+from control_plane.ledger.counters import counted_events
 from control_plane.ledger.models import Reconciliation, UsageEvent
 from control_plane.ledger.periods import day_start
-from control_plane.ledger.rows import instant_of
 from control_plane.ledger.statements import statement
 from control_plane.live import live_state
-from control_plane.releases.models import Release
 from control_plane.teams.models import Organization
 from kong_plugins.llm.store import StoreUnavailable
 
@@ -102,12 +101,7 @@ def _budgets_that_differ(organization: Organization, patience_seconds: float) ->
         .filter(budget__organization=organization, budget__unit="nusd", published_version__gt=0)
         .filter(starts_at_ms__lte=now_ms(), ends_at_ms__gt=now_ms() - _CLOSING_MS)
     )
-    since_ms = min((period.starts_at_ms for period in periods), default=0)
-    budgets_of_release = _budgets_by_release(organization, since_ms)
-    for period in periods:
-        reference = period.budget.reference
-        without = [number for number, budgets in budgets_of_release.items() if reference not in budgets]
-        counted = _events_of(organization, period).exclude(release__in=without)
+    for period, counted in counted_events(organization, periods):
         if difference := _differs(organization, period, counted, patience_seconds):
             yield difference
 
@@ -130,29 +124,3 @@ def _differs(
 def _sum_until(counted: QuerySet[UsageEvent], seq: int) -> int:
     total: int = counted.filter(seq__lte=seq).aggregate(total=Sum("amount_nusd", default=0))["total"]
     return total
-
-
-def _events_of(organization: Organization, period: BudgetPeriod) -> QuerySet[UsageEvent]:
-    """The events of the budget's scope that were admitted in the period."""
-    budget = period.budget
-    events = UsageEvent.objects.filter(
-        organization=organization.slug,
-        reserved_at__gte=instant_of(period.starts_at_ms),
-        reserved_at__lt=instant_of(min(period.ends_at_ms, now_ms() + _CLOSING_MS)),
-    )
-    if budget.model is not None:
-        events = events.filter(request_model=budget.model.name)
-    return events if budget.scope == "organization" else events.filter(**{budget.scope: period.subject})
-
-
-def _budgets_by_release(organization: Organization, since_ms: int) -> dict[int, list[str]]:
-    """The budgets in each release that calls since then can have been admitted under.
-
-    A budget counts from the release on that first has it, so earlier calls of its period are not in Redis' sum.
-    """
-    releases = Release.objects.filter(organization=organization)
-    in_force = releases.filter(created_at__lt=instant_of(since_ms)).aggregate(number=Max("number", default=0))
-    budget_ids = Func(
-        F("document"), template="jsonb_path_query_array(%(expressions)s, '$.budgets[*].id')", output_field=JSONField()
-    )
-    return dict(releases.filter(number__gte=in_force["number"]).values_list("number", budget_ids))

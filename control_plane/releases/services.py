@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from control_plane.budgets.services import create_periods, mark_caps_behind, publish_caps
@@ -23,6 +22,7 @@ from control_plane.releases.documents import build_document
 from control_plane.releases.models import Release
 from control_plane.releases.selectors import document_of, newest_release
 from control_plane.teams.models import Organization
+from kong_plugins.llm.recovery import Recovery
 from kong_plugins.llm.release import content_checksum, encode_policy
 from kong_plugins.llm.store import StoreUnavailable
 
@@ -97,25 +97,29 @@ def republish(organization_id: int) -> bool:
     return publish_changes(organization_id, actor="republish")
 
 
-def open_admission(organization_id: int, *, after_loss: bool = False) -> bool:
-    """Publish everything that is behind and declare the counters complete, so that gateways may admit calls.
+def publish_at_start(organization_id: int) -> bool:
+    """Publish everything that is behind; return whether gateways may admit.
 
-    Not if Redis has lost what was published before: what was spent is lost with it, and admitting would exceed the
-    caps. `after_loss` opens nevertheless, with counters from zero. Returns whether gateways may admit.
+    They may from the first release on, until Redis has lost what was spent: then its counters have to be rebuilt.
 
     Raises:
-        StoreUnavailable: nothing was opened.
+        StoreUnavailable: not all could be published.
     """
     if redis_has_lost(organization_id):
-        if not after_loss:
-            return False
-        _mark_all_behind(organization_id)
-        Organization.objects.filter(pk=organization_id).update(readiness_epoch=F("readiness_epoch") + 1)
-    if not publish_changes(organization_id, actor="bootstrap"):
-        raise StoreUnavailable("the policy could not be published")
-    organization = Organization.objects.get(pk=organization_id)
-    live_state().set_ready(organization.slug, organization.readiness_epoch)
-    return True
+        return False
+    _publish_or_raise(organization_id, actor="bootstrap")
+    slug = Organization.objects.values_list("slug", flat=True).get(pk=organization_id)
+    return Recovery(live_state()).state(slug).epoch is not None
+
+
+def publish_everything(organization_id: int) -> None:
+    """Publish keys, caps and policy, whatever Redis may still know of them.
+
+    Raises:
+        StoreUnavailable: not all could be published.
+    """
+    _mark_all_behind(organization_id)
+    _publish_or_raise(organization_id, actor="rebuild")
 
 
 def redis_has_lost(organization_id: int) -> bool:
@@ -138,6 +142,11 @@ def _number_in_force(organization: str) -> int | None:
     except ValueError:
         return _UNREADABLE
     return document.number if document else None
+
+
+def _publish_or_raise(organization_id: int, *, actor: str) -> None:
+    if not publish_changes(organization_id, actor=actor):
+        raise StoreUnavailable("the policy could not be published")
 
 
 def _mark_all_behind(organization_id: int) -> None:

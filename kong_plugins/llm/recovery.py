@@ -104,22 +104,22 @@ class Recovery:
 
         self._store._call(advance)
 
-    def spent_when_drained(self, organization: str, places: Sequence[CounterPlace]) -> tuple[list[int], int] | None:
-        """What each counter has spent, and the last event's `seq`, at an instant at which the ledger has all events of
-        the stream; None where it has not."""
+    def spent_when_drained(self, organization: str, places: Sequence[CounterPlace]) -> list[int] | None:
+        """What each counter has spent, at an instant at which all of the stream is acknowledged; None where it is
+        not."""
         stream = _name(organization, "events")
 
         def read() -> list[Any]:
             together: Any = self._store._redis.pipeline(transaction=True)
             for place in places:
                 together.hget(_counter(organization, place), "spent")
-            return list(together.get(_name(organization, "seq")).xinfo_stream(stream).xinfo_groups(stream).execute())
+            return list(together.xinfo_stream(stream).xinfo_groups(stream).execute())
 
-        *spent, seq, of_stream, groups = self._store._in_group(stream, read)
-        behind = any(
-            group["pending"] or group["last-delivered-id"] != of_stream["last-generated-id"] for group in groups
-        )
-        return None if behind else ([int(each or 0) for each in spent], int(seq or 0))
+        *spent, of_stream, groups = self._store._in_group(stream, read)
+        # Of a stream that nobody has ever read, there is no group.
+        read_until = groups[0]["last-delivered-id"] if groups else b"0-0"
+        is_drained = read_until == of_stream["last-generated-id"] and not (groups and groups[0]["pending"])
+        return [int(each or 0) for each in spent] if is_drained else None
 
 
 def _counter(organization: str, place: CounterPlace) -> str:

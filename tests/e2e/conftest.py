@@ -52,6 +52,14 @@ def short_lease_system(tmp_path: Path) -> Iterator[RunningSystem]:
         yield RunningSystem(stack, running, tmp_path)
 
 
+@pytest.fixture
+def journal_system(tmp_path: Path) -> Iterator[RunningSystem]:
+    """A system of the test's own, to be broken, whose gateway soon notices that Redis is away."""
+    settings = _SETTINGS | {"BURSAR_REDIS_TIMEOUT_MS": "500"}
+    with Stack(tmp_path, settings=settings) as stack, System(stack.ready) as running:
+        yield RunningSystem(stack, running, tmp_path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let all tests of one system run in one worker, so that it is started once."""
     for item in items:

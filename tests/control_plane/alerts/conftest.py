@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from control_plane.ledger.consumer import Consumer
-from control_plane.releases.services import open_admission
+from control_plane.releases.services import publish_at_start
 from kong_plugins.llm.store import Store
 from tests.control_plane.alerts.receiver import Receiver, running_receiver
 from tests.control_plane.cast import Api
@@ -33,7 +33,7 @@ def traffic(api: Api, store: Store) -> Traffic:
     """Calls of the team Search, which has a budget of 100,000 nano-USD a month."""
     api.team()
     api.budget(amount=100_000)
-    open_admission(api.organization.pk)
+    publish_at_start(api.organization.pk)
     return Traffic(store, api.organization)
 
 

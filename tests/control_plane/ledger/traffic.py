@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import redis
 
+from control_plane.keys.selectors import speaking_key_ids
 from control_plane.teams.models import Organization
 from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.limits import Demand, Denied, Granted, Reservation, checks_for
@@ -80,6 +81,7 @@ class Traffic:
             key_name="",
             tier="normal",
             user=fields["user"],
+            speaks_for_users=fields["key"] in speaking_key_ids(self.organization.pk),
         )
         demand = Demand(request_model=fields["request_model"], tokens=100, cost_nusd=5_000)
         limits, budgets = checks_for(document, caller, demand, now_ms=time.time_ns() // 1_000_000)

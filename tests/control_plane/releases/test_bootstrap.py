@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.core.management import CommandError, call_command
 
 from control_plane.api.models import ApiToken
 from control_plane.releases.models import Release
+from control_plane.releases.services import republish
 from control_plane.teams.models import Organization, User
 from kong_plugins.llm.store import Store
 from tests.control_plane.cast import Api, admits
@@ -92,7 +94,7 @@ def test_a_weak_token_is_refused_and_nothing_is_made(
     assert not User.objects.exists()
 
 
-def test_a_redis_that_has_lost_its_counters_is_opened_only_when_asked_to(
+def test_a_redis_that_has_lost_its_counters_is_not_opened_until_they_are_rebuilt(
     bootstrap: Callable[..., Any], forget_everything: Callable[[], None], store: Store, organization: str
 ) -> None:
     bootstrap()
@@ -101,6 +103,11 @@ def test_a_redis_that_has_lost_its_counters_is_opened_only_when_asked_to(
     assert bootstrap()["ready"] is False
     assert store.get_policy(organization) is None
 
-    assert bootstrap("--open-after-loss")["ready"] is True
+    republish(Organization.objects.get().pk)
+    assert bootstrap()["ready"] is False, "the policy is there again, and the counters are not"
+    assert not admits(store, organization)
+
+    call_command("rebuild_counters", "--gateways-look-within=0", "--organization", organization, stdout=StringIO())
+    assert bootstrap()["ready"] is True
     assert admits(store, organization)
     assert Organization.objects.get().readiness_epoch == 2

@@ -15,7 +15,7 @@ from control_plane.keys.models import VirtualKey
 from control_plane.live import VERSION_LEAP
 from control_plane.releases.models import Release
 from control_plane.releases.selectors import document_of, newest_release
-from control_plane.releases.services import open_admission, publish_changes, republish
+from control_plane.releases.services import publish_at_start, publish_changes, republish
 from control_plane.releases.tasks import republish as republish_task
 from control_plane.teams.models import Organization
 from control_plane.teams.services import create_team
@@ -158,7 +158,7 @@ def test_what_redis_has_lost_is_published_anew_but_admission_stays_closed(
     before = api.policy()
     forget_everything()
 
-    assert not open_admission(api.organization.pk)
+    assert not publish_at_start(api.organization.pk)
     assert republish(api.organization.pk)
 
     assert not admits(api.store, api.organization.slug)

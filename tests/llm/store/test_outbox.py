@@ -209,7 +209,7 @@ def test_a_replica_that_has_missed_the_last_writes_is_told_them_again(
         early = node.gateway.admit()
         wait_until_watched(node)
         for key in own_valkey.client.scan_iter():
-            other_valkey.client.restore(key, 0, own_valkey.client.dump(key))
+            other_valkey.client.restore(key, 0, own_valkey.client.dump(key) or b"")
         node.finish(early)
         node.finish(node.gateway.admit())
         assert arrived(node, 2)()

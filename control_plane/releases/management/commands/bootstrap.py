@@ -6,7 +6,7 @@ Idempotent. Prints one line of JSON:
 
 `password` and `api_token` are there only when this run made them up, else null: what was given by
 BURSAR_ADMIN_PASSWORD or BURSAR_API_TOKEN (or a file named by …_FILE) is made true, and never echoed.
-`ready` is false when Redis has lost its counters: see --open-after-loss.
+`ready` is false when Redis has lost its counters: `manage.py rebuild_counters` brings them back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from control_plane.api.services import agree_on_token
-from control_plane.releases.services import open_admission
+from control_plane.releases.services import publish_at_start
 from control_plane.teams.models import Organization, User
 from control_plane.teams.services import create_organization
 from kong_plugins.llm.settings import secret_from
@@ -39,11 +39,6 @@ class Command(BaseCommand):
         parser.add_argument("--name", help="its name; the slug if not given")
         parser.add_argument("--time-zone", default="UTC", help="in which its budgets' periods begin and end")
         parser.add_argument("--username", default="admin", help="the administrator's user name")
-        parser.add_argument(
-            "--open-after-loss",
-            action="store_true",
-            help="admit calls even though Redis has lost what was spent in the running periods",
-        )
 
     def handle(self, **options: Any) -> None:
         try:
@@ -56,13 +51,13 @@ class Command(BaseCommand):
                     name=_TOKEN_NAME,
                     token=_given("BURSAR_API_TOKEN"),
                 )
-            ready = open_admission(organization.pk, after_loss=options["open_after_loss"])
+            ready = publish_at_start(organization.pk)
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
         except StoreUnavailable as error:
             raise CommandError(f"Redis cannot be reached: {error}") from error
         if not ready:
-            self.stderr.write("Redis has lost its counters; gateways refuse until --open-after-loss, or a rebuild.")
+            self.stderr.write("Redis has lost its counters; gateways refuse until `manage.py rebuild_counters`.")
         admin = {"username": user.username, "password": password}
         self.stdout.write(
             json.dumps({"organization": organization.slug, "admin": admin, "api_token": token, "ready": ready})
