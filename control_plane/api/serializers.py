@@ -89,13 +89,33 @@ class OwnedBySlug(serializers.SlugRelatedField[Row]):
         return queryset.filter(organization=self.context["request"].auth.organization)
 
 
+class WholeNumberField(serializers.IntegerField):
+    """A number that JSON writes as one, without a fraction: no text, no 1.0, which beyond 2⁵³ may mean another."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if type(data) is not int:
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class FlagField(serializers.BooleanField):
+    """true or false, and no word or number that might stand for one."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class UsdField(serializers.DecimalField):
-    """An amount in US dollars, as text with at most nine decimal places, kept as integer nano-USD."""
+    """An amount in US dollars, as text with at most nine decimal places or a whole number, kept as integer nano-USD."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_digits=19, decimal_places=9, **kwargs)
 
     def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str) and type(data) is not int:
+            self.fail("invalid")
         amount_usd = super().to_internal_value(data)
         try:
             return nusd_from_usd(amount_usd)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from control_plane.api.serializers import OwnedBySlug, StrictSerializer, UsdField
+from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, UsdField, WholeNumberField
 from control_plane.budgets import services
 from control_plane.budgets.models import BUDGET_UNITS, LIMIT_UNITS, MAX_WINDOW_MS, PERIODS, SCOPES, Budget, Limit
 from control_plane.budgets.selectors import current_usage
@@ -34,13 +34,13 @@ class BudgetSerializer(StrictSerializer[Budget]):
     tag = serializers.CharField(max_length=64, allow_null=True, default=None)
     unit = serializers.ChoiceField(choices=BUDGET_UNITS, default="nusd")
     period = serializers.ChoiceField(choices=PERIODS)
-    amount = serializers.IntegerField(min_value=0, max_value=MAX_CAP_NUSD, required=False)
+    amount = WholeNumberField(min_value=0, max_value=MAX_CAP_NUSD, required=False)
     amount_usd = UsdField(write_only=True, required=False)
-    hard = serializers.BooleanField(default=True)
-    shadow = serializers.BooleanField(default=False)
-    active = serializers.BooleanField(default=True)
+    hard = FlagField(default=True)
+    shadow = FlagField(default=False)
+    active = FlagField(default=True)
     thresholds_percent = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=100), max_length=10, default=lambda: [50, 75, 90, 100]
+        child=WholeNumberField(min_value=1, max_value=100), max_length=10, default=lambda: [50, 75, 90, 100]
     )
     created_at = serializers.DateTimeField(read_only=True)
 
@@ -97,10 +97,10 @@ class LimitSerializer(StrictSerializer[Limit]):
     provider = OwnedBySlug(slug_field="name", queryset=Provider.objects.all(), allow_null=True, default=None)
     tag = serializers.CharField(max_length=64, allow_null=True, default=None)
     unit = serializers.ChoiceField(choices=LIMIT_UNITS)
-    amount = serializers.IntegerField(min_value=0, max_value=MAX_CAP_NUSD)
-    window_seconds = serializers.IntegerField(source="window_s", min_value=1, max_value=MAX_WINDOW_MS // 1000)
-    shadow = serializers.BooleanField(default=False)
-    active = serializers.BooleanField(default=True)
+    amount = WholeNumberField(min_value=0, max_value=MAX_CAP_NUSD)
+    window_seconds = WholeNumberField(source="window_s", min_value=1, max_value=MAX_WINDOW_MS // 1000)
+    shadow = FlagField(default=False)
+    active = FlagField(default=True)
     created_at = serializers.DateTimeField(read_only=True)
 
     def create(self, validated_data: dict[str, Any]) -> Limit:

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from rest_framework import serializers
 
-from control_plane.api.serializers import OwnedBySlug, StrictSerializer, UsdField
+from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, UsdField, WholeNumberField
 from control_plane.catalog import services
 from control_plane.catalog.models import MAX_TOKENS, PRICE_FIELDS, PROTOCOLS, Deployment, Model, Price, Provider
 
@@ -31,9 +31,9 @@ class ModelSerializer(StrictSerializer[Model]):
     fixed = frozenset({"name"})
 
     name = serializers.CharField(max_length=128)
-    context_window_tokens = serializers.IntegerField(min_value=1, max_value=MAX_TOKENS)
-    max_output_tokens = serializers.IntegerField(min_value=1, max_value=MAX_TOKENS)
-    default_output_tokens = serializers.IntegerField(min_value=1, max_value=MAX_TOKENS)
+    context_window_tokens = WholeNumberField(min_value=1, max_value=MAX_TOKENS)
+    max_output_tokens = WholeNumberField(min_value=1, max_value=MAX_TOKENS)
+    default_output_tokens = WholeNumberField(min_value=1, max_value=MAX_TOKENS)
     created_at = serializers.DateTimeField(read_only=True)
 
     def create(self, validated_data: dict[str, Any]) -> Model:
@@ -59,8 +59,8 @@ class DeploymentSerializer(StrictSerializer[Deployment]):
     provider_model = serializers.CharField(max_length=128)
     protocol = serializers.ChoiceField(choices=PROTOCOLS, default="openai_chat")
     region = serializers.CharField(max_length=63, allow_null=True, default=None)
-    order = serializers.IntegerField(min_value=0, max_value=1_000, default=0)
-    active = serializers.BooleanField(default=True)
+    order = WholeNumberField(min_value=0, max_value=1_000, default=0)
+    active = FlagField(default=True)
     price = PriceSerializer(source="current_price", allow_null=True)
     created_at = serializers.DateTimeField(read_only=True)
 

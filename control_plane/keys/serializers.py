@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from control_plane.api.serializers import OwnedBySlug, StrictSerializer
+from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer
 from control_plane.keys import services
 from control_plane.keys.models import VirtualKey
 from control_plane.teams.models import Team
@@ -22,7 +22,7 @@ class KeySerializer(StrictSerializer[VirtualKey]):
     models = serializers.ListField(
         source="allowed_models", child=serializers.CharField(max_length=128), allow_null=True, default=None
     )
-    speaks_for_users = serializers.BooleanField(default=False)
+    speaks_for_users = FlagField(default=False)
     expires_at = serializers.DateTimeField(allow_null=True, default=None)
     active = serializers.BooleanField(read_only=True)
     revoked_at = serializers.DateTimeField(read_only=True)
