@@ -92,6 +92,12 @@ class Stack:
             shutil.rmtree(self._plan.sockets, ignore_errors=True)
         self._folder.leave()
 
+    @property
+    def control_plane_environment(self) -> Mapping[str, str]:
+        """What a management command needs to know of this system."""
+        assert self._plan is not None
+        return self._plan.control_plane_environment
+
     def is_alive(self) -> bool:
         """Whether the supervisor lives, which in turn keeps the programs alive."""
         return self._supervisor is not None and self._supervisor.is_alive()

@@ -1,4 +1,4 @@
-"""Which events count in which budget: as gateways count them (`kong_plugins.llm.limits`), by when they were admitted."""
+"""Which events count in which budget: as gateways count them (`kong_plugins.llm.limits`), by their admission."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _SYNC_EVERY_S: Final = 0.05
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _LOOK_EVERY_S: Final = 1.0
-_TIDY_EVERY_S: Final = 60.0
+_TIDY_EVERY_S: Final = 10.0
 # What a Redis that was failed over, or whose machine was, may have lost; longer than any lag between replicas, and
 # shorter than Redis remembers a settled call.
 _FAILOVER_MS: Final = 600_000

@@ -1,4 +1,4 @@
-"""Redis is killed under load and started again: no answer goes unbooked, nothing is held on, nothing is booked twice."""
+"""Redis is killed under load and started again: no answer goes unbooked, nothing stays held or is booked twice."""
 
 from __future__ import annotations
 

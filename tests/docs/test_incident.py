@@ -1,0 +1,115 @@
+"""docs/incident.md, its commands run as they stand on a system that is broken in the ways it names."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+import pytest
+import redis
+
+from kong_plugins.llm.journal import Settled, line_of
+from stack.programs import REPOSITORY, script
+from stack.system import Stack
+from tests.e2e.system import System, eventually
+
+DOCUMENT: Final = REPOSITORY / "docs" / "incident.md"
+
+
+def commands() -> list[str]:
+    """The document's shell blocks, in order: health, journal, rebuild, copy."""
+    return re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+class Machine:
+    """A system, and a shell on it in which the document's addresses and paths are this machine's."""
+
+    def __init__(self, stack: Stack, system: System, root: Path) -> None:
+        self.system = system
+        self.environment = stack.control_plane_environment
+        self.dead_node = root / "dead-node"
+        self.journal = root / "run" / "journal"
+
+    def run(self, command: str) -> str:
+        at_home = {
+            "http://127.0.0.1:8080": str(self.system.api.base_url).rstrip("/"),
+            "/var/lib/bursar/journal": str(self.journal),
+            "/mnt/dead-node": str(self.dead_node),
+            "python manage.py": f"{script('python')[0]} manage.py",
+        }
+        for theirs, ours in at_home.items():
+            command = command.replace(theirs, ours)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=REPOSITORY,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    settings = {"BURSAR_REDIS_TIMEOUT_MS": "2000"}
+    with Stack(tmp_path / "run", settings=settings) as stack, System(stack.ready) as system:
+        yield Machine(stack, system, tmp_path)
+
+
+def lost_call() -> Settled:
+    """A call whose end the dead node has written down, and told nobody."""
+    fields = {"request_id": "lost-1", "organization": "acme", "team": "search", "key": "k", "outcome": "completed"}
+    return Settled(
+        organization="acme",
+        request_id="lost-1",
+        kind="posted",
+        amount_nusd=4_200,
+        tokens=10,
+        event_fields=msgspec.Raw(msgspec.json.encode(fields | {"quality": "exact", "input_tokens": 10})),
+        reserved_at_ms=time.time_ns() // 1_000_000,
+        hold_nusd=9_000,
+        at_ms=time.time_ns() // 1_000_000,
+    )
+
+
+@pytest.mark.timeout(240)
+def test_who_follows_the_document_gets_every_call_booked(machine: Machine) -> None:
+    health, journal, rebuild, copy = commands()
+    team = machine.system.new_team("incident", cap_nusd=10_000_000_000)
+    assert team.post(team.request(max_tokens=5)).status_code == 200
+    eventually(team.spent_in_ledger, within_s=20, what="the call is in the ledger")
+    [before] = team.spent_in_ledger()
+    assert machine.run(journal).count(".journal") >= 2, "a file of each plugin that writes one"
+
+    with redis.Redis.from_url(machine.environment["REDIS_URL"]) as client:
+        client.flushall()
+    assert json.loads(machine.run(health))
+    assert team.post(team.request(max_tokens=5)).status_code in (401, 503), "nothing passes"
+    assert "admission is open" in machine.run(rebuild)
+    assert team.post(team.request(max_tokens=5)).status_code == 200
+    eventually(lambda: len(team.spent_in_ledger()) == 2, within_s=20, what="the second call is in the ledger")
+    ledger_nusd = sum(row["amount_nusd"] for row in team.spent_in_ledger())
+    eventually(lambda: team.budget()["state"]["spent"] == ledger_nusd, within_s=20, what="the counter is right")
+    assert before["amount_nusd"] < ledger_nusd
+
+    folder = machine.dead_node / "journal"
+    folder.mkdir(parents=True)
+    (folder / "llm-token-meter-1-000001.journal").write_bytes(line_of(lost_call()))
+    machine.run(copy)
+
+    def booked() -> list[object]:
+        answer: httpx.Response = machine.system.api.get("/api/v1/events?request_id=lost-1")
+        rows: list[object] = [row["amount_nusd"] for row in answer.raise_for_status().json()["results"]]
+        return rows
+
+    assert eventually(booked, within_s=60, what="the dead node's call") == [4_200]
