@@ -114,6 +114,7 @@ class Journal:
         self._folder_bytes = 0
         self._measured_at_ms: int | None = None
         self._is_dirty = False
+        self._is_torn = False
 
     def append(self, record: Record) -> Place:
         """Write a record, so that a `kill -9` of this process does not lose it; `sync` brings it to the disk.
@@ -126,7 +127,6 @@ class Journal:
             try:
                 place = self._append(line)
             except OSError as error:
-                self._current = None
                 raise JournalUnavailable(f"{self.folder}: {error}") from error
             if isinstance(record, Settled):
                 self._unsettled.setdefault(place.path, set()).add(record.request_id)
@@ -225,14 +225,17 @@ class Journal:
         if self._size_bytes >= ROTATE_AT_BYTES or now_ms - self._begun_at_ms >= ROTATE_AFTER_MS:
             self._current = None
         path = self._current or self._begin(now_ms)
-        offset = self._size_bytes
-        written = os.write(self._locked[path], line)
+        # What a full disk has cut off gets its end, so that this line is not a part of it.
+        data = b"\n" + line if self._is_torn else line
+        self._is_torn = True
+        written = os.write(self._locked[path], data)
         self._size_bytes += written
         self._folder_bytes += written
         self._is_dirty = True
-        if written != len(line):
+        if written != len(data):
             raise OSError("the disk is full")
-        return Place(path, offset)
+        self._is_torn = False
+        return Place(path, self._size_bytes - len(line))
 
     def _check_space(self, more_bytes: int, now_ms: int) -> None:
         if self._measured_at_ms is None or not 0 <= now_ms - self._measured_at_ms < _MEASURE_EVERY_MS:
@@ -254,7 +257,7 @@ class Journal:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         unnamed.rename(path)
         self._locked[path] = descriptor
-        self._current, self._begun_at_ms, self._size_bytes = path, now_ms, 0
+        self._current, self._begun_at_ms, self._size_bytes, self._is_torn = path, now_ms, 0, False
         return path
 
     def _let_go(self, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -179,6 +180,23 @@ def test_a_full_folder_takes_nothing_more_and_says_so(tmp_path: Path, clock: Clo
         journal.append(settled("r3"))
     assert [journal.read(place) for place in places] == [settled(), settled("r2")], "nothing was dropped"
     journal.close()
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_line_costs_that_line_only(journal: Journal) -> None:
+    places = [journal.append(settled("r1"))]
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(line_of(settled())) + 10, unlimited[1]))
+    try:
+        for _ in range(3):
+            with pytest.raises(JournalUnavailable):
+                journal.append(settled("r2"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    places.append(journal.append(settled("r3")))
+
+    assert [journal.read(place) for place in places] == [settled("r1"), settled("r3")]
+    assert list(journal.records()) == [settled("r1"), settled("r3")]
+    assert len(list(journal.folder.iterdir())) == 1, "the same file goes on"
 
 
 def test_a_folder_that_others_have_filled_is_full_too(tmp_path: Path, clock: Clock) -> None:

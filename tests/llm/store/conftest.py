@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -30,6 +31,15 @@ class OwnValkey:
         command = valkey_program(self._data, self._port, "secret").command
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         eventually(self._answers, "Valkey")
+
+    def pause(self) -> None:
+        """Accept connections and answer nothing."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self._process is not None:

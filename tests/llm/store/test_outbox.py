@@ -134,6 +134,28 @@ def test_a_reserve_of_unknown_outcome_is_given_back_when_redis_answers(node: Nod
     assert (voided.kind, voided.outcome) == ("voided", "undecided")
 
 
+def test_a_redis_that_hangs_is_given_up_on_and_told_later(node: Node, own_valkey: OwnValkey) -> None:
+    hasty = Store.from_url(own_valkey.url, timeout_ms=100)
+    outbox = Outbox(hasty, Journal(node.folder, "llm-rate-limit"))
+    outbox.start()
+    admission = Admission(hasty, node.gateway.settings, outbox=outbox)
+    done = admission.admit(node.gateway.caller(), body(), "openai_chat")
+    caller = node.gateway.caller()
+
+    own_valkey.pause()
+    with pytest.raises(PolicyUnavailable):
+        admission.admit(caller, body(), "openai_chat")
+    node.finish(done, outbox)
+    assert outbox.waiting == 2, "a void and a post"
+    own_valkey.resume()
+
+    eventually(lambda: outbox.waiting == 0, "both are told")
+    eventually(lambda: node.store.open_holds("acme") == 0, "whatever the hung Redis still did is undone")
+    assert (node.budget().spent, node.budget().held) == (COST_NUSD, 0)
+    outbox.close()
+    hasty.close()
+
+
 def test_a_full_journal_closes_what_a_hard_budget_governs_and_nothing_else(node: Node, tmp_path: Path) -> None:
     full = node.new_process(most_bytes=1)
     admission = Admission(node.store, node.gateway.settings, outbox=full)
