@@ -36,7 +36,7 @@ def test_the_guard_cannot_be_bound_to_a_consumer() -> None:
 
 def test_kong_yml_leads_nowhere_without_a_grant() -> None:
     (service,) = yaml.safe_load(KONG_YML.read_text())["services"]
-    (route,) = service["routes"]
+    route, *questions = service["routes"]
 
     assert service["url"].endswith("//bursar.invalid")
     assert service["retries"] == 0
@@ -47,3 +47,6 @@ def test_kong_yml_leads_nowhere_without_a_grant() -> None:
         "llm-guard",
         "llm-token-meter",
     ]
+    for question in questions:
+        assert [plugin["name"] for plugin in question["plugins"]] == ["llm-key-auth", "llm-rate-limit", "llm-guard"]
+        assert question["plugins"][1]["config"]["answers"] in ("estimates", "limits")

@@ -74,7 +74,8 @@ class Model:
         waits = [(limit, self._wait_ms(limit, now_ms)) for limit in reservation.limits if not limit.shadow]
         slowest = max(waits, key=lambda each: float("inf") if each[1] is None else each[1])
         if slowest[1] != 0:
-            return self._deny(reservation, Denied(check=slowest[0], retry_after_ms=slowest[1]))
+            states = tuple(self._standing(limit, now_ms) for limit in reservation.limits)
+            return self._deny(reservation, Denied(check=slowest[0], retry_after_ms=slowest[1], limits=states))
         return self._hold(reservation, places, grants, now_ms)
 
     def post(self, request_id: str, kind: str, amount: int, tokens: int) -> str:
@@ -172,13 +173,21 @@ class Model:
         return self.accounts[place].spent, self.accounts[place].held
 
     def _count(self, check: LimitCheck, reservation: Reservation, now_ms: int) -> LimitState:
-        remaining = max(0, check.amount - self._used(check, now_ms) - check.cost)
         key, index = (check.id, check.subject), _slice(check, now_ms)
         if check.unit == "concurrency":
             self.slots[key][reservation.request_id] = now_ms + reservation.lease_ms
+        else:
+            self.windows[key][index] += check.cost
+        return self._standing(check, now_ms)
+
+    def _standing(self, check: LimitCheck, now_ms: int) -> LimitState:
+        """What is left, and when the last slice in which anything was counted leaves the window."""
+        remaining = max(0, check.amount - self._used(check, now_ms))
+        counted = [index for index, amount in self.windows[check.id, check.subject].items() if amount]
+        if check.unit == "concurrency" or not counted or max(counted) <= _slice(check, now_ms) - 61:
             return LimitState(check=check, remaining=remaining, reset_ms=0)
-        self.windows[key][index] += check.cost
-        return LimitState(check=check, remaining=remaining, reset_ms=-(-(index + 61) * check.window_ms // 60) - now_ms)
+        reset_ms = -(-(max(counted) + 61) * check.window_ms // 60) - now_ms
+        return LimitState(check=check, remaining=remaining, reset_ms=reset_ms)
 
     def _return(self, check: LimitCheck, index: int, difference: int) -> None:
         """A slice that has left the ring stays as it is; that changes nothing, since it counts nowhere."""
