@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,10 +145,8 @@ def test_a_line_whose_bytes_have_changed_is_not_believed(journal: Journal) -> No
 
 def test_a_record_of_another_version_is_skipped(journal: Journal) -> None:
     journal.folder.mkdir()
-    line = line_of(settled())
-    (journal.folder / "dead-1-000001.journal").write_bytes(
-        line_of(Done(request_id="x")).replace(b"done", b"gone") + line
-    )
+    line, newer = line_of(settled()), b'{"type":"invented"}'
+    (journal.folder / "dead-1-000001.journal").write_bytes(b"%08x %b\n" % (zlib.crc32(newer), newer) + line)
 
     assert len(journal.adopt()) == 1
 
@@ -220,6 +220,15 @@ def test_a_folder_that_cannot_be_written_says_so_and_may_come_back(tmp_path: Pat
 
     assert journal.read(journal.append(settled())) == settled()
     journal.close()
+
+
+def test_a_folder_that_was_taken_away_is_made_again(journal: Journal, clock: Clock) -> None:
+    lost = journal.append(settled())
+    shutil.rmtree(journal.folder)
+    clock.now_ms += 5_000
+
+    assert journal.read(lost) is None
+    assert journal.read(journal.append(settled("r2"))) == settled("r2")
 
 
 def test_a_mark_outlives_its_process(journal: Journal) -> None:

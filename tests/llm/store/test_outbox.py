@@ -106,6 +106,23 @@ def test_what_a_dead_process_could_not_send_is_sent_by_its_successor(node: Node,
     assert arrived(node, 1)(), "twice told is once booked"
 
 
+def test_what_cannot_be_counted_or_read_stops_nothing_else(node: Node, own_valkey: OwnValkey) -> None:
+    grants = [node.gateway.admit() for _ in range(3)]
+    own_valkey.kill()
+    node.outbox.post("acme", "impossible", amount_nusd=-1, tokens=0, event_fields=b"{}")
+    node.finish(grants[0])
+    for path in node.folder.glob("*.journal"):
+        path.unlink()
+    late = node.new_process()
+    for grant in grants[1:]:
+        node.finish(grant, late)
+    own_valkey.start()
+
+    eventually(arrived(node, 2), "what can be read is sent")
+    eventually(lambda: node.outbox.waiting == late.waiting == 0, "nothing waits for ever")
+    assert node.store.open_holds("acme") == 1, "the other is posted in full when its lease ends"
+
+
 def test_without_a_journal_a_living_process_still_sends_it(node: Node, own_valkey: OwnValkey) -> None:
     grant = node.gateway.admit()
     outbox = Outbox(node.store, None)
