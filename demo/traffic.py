@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import openai
 
@@ -47,6 +47,13 @@ class Traffic:
             name: openai.AsyncOpenAI(base_url=f"{gateway_url}/v1", api_key=keys[name], max_retries=0)
             for name in self._names
         }
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        for client in self._clients.values():
+            await client.close()
 
     async def run(self, *, clients: int, until_s: float, pause_s: float) -> None:
         """Call until `until_s` (monotonic), each client pausing about `pause_s` between two calls."""
@@ -87,13 +94,13 @@ class Traffic:
 
 
 async def _send(options: argparse.Namespace, ready: dict[str, Any]) -> None:
-    traffic = Traffic(ready["gateway"], ready["keys"], random.Random(options.seed))
     until_s = time.monotonic() + options.seconds
-    calls = asyncio.create_task(traffic.run(clients=options.clients, until_s=until_s, pause_s=options.pause_s))
-    while not calls.done():
-        await asyncio.wait([calls], timeout=_SAY_EVERY_S)
-        print(", ".join(f"{count} {outcome}" for outcome, count in sorted(traffic.outcomes.items())), flush=True)
-    await calls
+    async with Traffic(ready["gateway"], ready["keys"], random.Random(options.seed)) as traffic:
+        calls = asyncio.create_task(traffic.run(clients=options.clients, until_s=until_s, pause_s=options.pause_s))
+        while not calls.done():
+            await asyncio.wait([calls], timeout=_SAY_EVERY_S)
+            print(", ".join(f"{count} {outcome}" for outcome, count in sorted(traffic.outcomes.items())), flush=True)
+        await calls
 
 
 def main() -> None:

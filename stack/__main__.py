@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from stack.errors import StackError
+from stack.errors import StackError, StartError
 from stack.gateway import gateway_from
 from stack.log_view import LogView
 from stack.ports import Ports, ports_from
@@ -53,6 +53,7 @@ def _run() -> int:
         print(welcome(stack.ready, run=run), flush=True)
         while stack.is_alive():
             time.sleep(_LOOK_EVERY_S)
+        raise StartError(f"the supervisor has ended, and everything with it; {run}/logs/supervisord.log may say why")
     except KeyboardInterrupt:
         _say("stopping")
     finally:

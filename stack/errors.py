@@ -3,7 +3,7 @@
 StackError
 ├── PortError          a port is no port, or in use
 ├── GatewayError       the gateway that was asked for cannot be had
-├── FolderInUseError   another system runs in the run directory
+├── FolderInUseError   the run directory is another system's, or another user's
 ├── PostgresError      the database cluster could not be made
 ├── SupervisionError   supervisord did not start, or cannot pass on a setting
 └── StartError         a program does not answer, or a step failed
@@ -25,7 +25,7 @@ class GatewayError(StackError):
 
 
 class FolderInUseError(StackError):
-    """Another system runs in this folder; the message says which folder."""
+    """The run directory is not ours to use; the message says which one and why."""
 
 
 class PostgresError(StackError):

@@ -78,7 +78,7 @@ def gateway_program(gateway: Gateway, ports: Ports, *, prefix: Path, edge_settin
     if gateway.binary is None:
         return Program(name="gateway", command=python("-m", "minikong"), environment=environment)
     command = [gateway.binary, "start"]
-    return Program(name="gateway", command=command, environment=environment | _kong_alone(), stop_signal="QUIT")
+    return Program(name="gateway", command=command, environment=environment | _kong_alone(), stop_group=True)
 
 
 def _kong_alone() -> dict[str, str]:

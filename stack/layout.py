@@ -52,8 +52,10 @@ def _celery(plan: Plan) -> list[Program]:
     worker = [*celery, "worker", "--pool=threads", "--concurrency=2", *alone, "--loglevel=WARNING"]
     (plan.run / "celery").mkdir(exist_ok=True)
     beat = [*celery, "beat", f"--schedule={plan.run / 'celery' / 'schedule'}", "--pidfile=", "--loglevel=WARNING"]
+    # As root, Celery would begin its log with a page of warning against it.
+    quiet = plan.control_plane_environment | {"PYTHONWARNINGS": "ignore:You"}
     return [
-        Program(name="worker", command=worker, environment=plan.control_plane_environment),
+        Program(name="worker", command=worker, environment=quiet),
         Program(name="beat", command=beat, environment=plan.control_plane_environment),
     ]
 

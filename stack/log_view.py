@@ -32,6 +32,8 @@ class LogView:
         """Show what is left, then end."""
         self._stopping.set()
         self._thread.join()
+        for file in self._files.values():
+            file.close()
 
     def _follow(self) -> None:
         while not self._stopping.wait(_LOOK_EVERY_S):
@@ -66,6 +68,10 @@ class _Followed:
             self._file = None
         *lines, self._rest = data.split(b"\n")
         return [line.decode(errors="replace") for line in lines]
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def _open(self) -> BufferedReader | None:
         try:

@@ -68,9 +68,9 @@ def initialise(data: Path, password: str) -> None:
     draft.mkdir(mode=0o700, parents=True)
     password_file = data.with_name(f"{data.name}.password")
     write_private(password_file, password)
-    if (owner := _owner()) is not None:
+    if (owner := _owner(data)) is not None:
         for path in (draft, password_file):
-            os.chown(path, owner.pw_uid, owner.pw_gid)
+            os.chown(path, *owner)
     _initdb(draft, password_file)
     draft.rename(data)
 
@@ -108,16 +108,22 @@ def _initdb(data: Path, password_file: Path) -> None:
         raise PostgresError(f"initdb failed:\n{done.stdout}{done.stderr}")
 
 
-def _owner() -> pwd.struct_passwd | None:
-    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+def _owner(data: Path) -> tuple[int, int] | None:
+    """Whom root lets run Postgres, as user and group: who owns the data, else nobody."""
+    if os.geteuid() != 0:
+        return None
+    if data.exists():
+        return data.stat().st_uid, data.stat().st_gid
+    nobody = pwd.getpwnam("nobody")
+    return nobody.pw_uid, nobody.pw_gid
 
 
 def _as_ordinary_user(data: Path) -> list[str]:
     """What a command must begin with so that Postgres does not run as root."""
-    owner = _owner()
+    owner = _owner(data)
     if owner is None:
         return []
-    words = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
+    words = ["setpriv", f"--reuid={owner[0]}", f"--regid={owner[1]}", "--clear-groups"]
     if _others_can_pass(data.parent) and _others_can_pass(binary("postgres").parent):
         return words
     # no_setuid_fixup keeps the capability in force for access(2), with which Postgres looks for its own files.

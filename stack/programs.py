@@ -17,7 +17,8 @@ Group = Literal["databases", "services"]
 class Program:
     """A program that is to run until the system stops; databases stop after everything else has.
 
-    `stop_signal` asks it to end in good order; it is sent, too, should the supervisor itself be killed.
+    `stop_signal` asks it to end in good order; it is sent, too, should the supervisor itself be killed. With
+    `stop_group` the processes that it has started are asked as well, for programs that do not pass a signal on.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Program:
     environment: Mapping[str, str] = field(default_factory=dict)
     group: Group = "services"
     stop_signal: str = "TERM"
+    stop_group: bool = False
 
 
 def python(*arguments: str) -> list[str]:

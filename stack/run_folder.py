@@ -30,8 +30,7 @@ class RunFolder:
         Raises:
             FolderInUseError: one runs in it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = self._open_lock()
         try:
             flock(lock, LOCK_EX | LOCK_NB)
         except BlockingIOError:
@@ -58,6 +57,14 @@ class RunFolder:
 
     def keep_keys(self, keys: dict[str, str]) -> None:
         write_private(self._keys_file, json.dumps(keys, indent=2) + "\n")
+
+    def _open_lock(self) -> int:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except PermissionError as error:
+            message = f"{self.path} is another user's: set BURSAR_RUN_DIR to a folder of your own"
+            raise FolderInUseError(message) from error
 
     def _is_still_stopping(self) -> bool:
         try:

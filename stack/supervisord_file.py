@@ -45,6 +45,7 @@ autostart = false
 autorestart = true
 startsecs = 0
 stopsignal = {stop_signal}
+stopasgroup = {stop_group}
 stopwaitsecs = {stop_wait_s}
 killasgroup = true
 redirect_stderr = true
@@ -83,6 +84,7 @@ def _program_section(program: Program, logs: Path) -> str:
         command=_escaped(join(tied_to_its_parent(program.command, program.stop_signal))),
         environment=",".join(f"{name}={_quoted(name, value)}" for name, value in program.environment.items()),
         stop_signal=program.stop_signal,
+        stop_group=str(program.stop_group).lower(),
         stop_wait_s=STOP_WAIT_S,
         logs=_escaped(logs),
         log_bytes=_LOG_BYTES,

@@ -153,16 +153,21 @@ def _program(name: str, folder: Path, url: str) -> Program:
 
 
 def _guard(name: str, run_process: int, folder: Path, url: str) -> None:
-    """Run one server until the test run is over, or until asked to stop."""
+    """Run one server until the test run is over, or until asked to stop. Of a run that was killed, the last guardian
+    removes the folder."""
     program = _program(name, folder, url)
     stop_reader, stop_writer = os.pipe()
     signal.signal(signal.SIGTERM, lambda *_: os.write(stop_writer, b"."))
     server = subprocess.Popen(program.command)
+    is_killed = True
     with suppress(ProcessLookupError):
-        select.select([os.pidfd_open(run_process), os.pidfd_open(server.pid), stop_reader], [], [])
+        run = os.pidfd_open(run_process)
+        is_killed = run in select.select([run, os.pidfd_open(server.pid), stop_reader], [], [])[0]
     server.send_signal(getattr(signal, f"SIG{program.stop_signal}"))
     server.wait()
     (folder / f"{name}.pid").unlink(missing_ok=True)
+    if is_killed and not list(folder.glob("*.pid")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def record(organization: str, entries: Sequence[StreamEntry]) -> list[str]:
 
 def _record_together(organization: str, entries: Sequence[StreamEntry]) -> None:
     events = [_read(organization, entry) for entry in entries]
-    usage = {event.id: event_row(event) for event in events if isinstance(event, UsageEvent)}
+    # Of two with one id, the first is the one that Redis has counted.
+    usage = {event.id: event_row(event) for event in reversed(events) if isinstance(event, UsageEvent)}
     crossings = [event for event in events if isinstance(event, ThresholdEvent)]
     ensure_months(row["reserved_at"] for row in usage.values())
     with transaction.atomic():

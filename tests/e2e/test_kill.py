@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -75,7 +76,7 @@ def test_killing_each_process_under_load_loses_nothing_and_lets_nothing_through(
     team = short_lease_system.system.new_team("killed", cap_nusd=100_000_000_000)
     team.behave(first_token_ms=50, token_ms=5, output_tokens=20)
     victims: dict[str, Callable[[], list[int]]] = {
-        name: (lambda name=name: short_lease_system.plugin_server_ids(name)) for name in PLUGIN_SERVERS
+        name: partial(short_lease_system.plugin_server_ids, name) for name in PLUGIN_SERVERS
     }
     victims["gateway"] = short_lease_system.gateway_ids
     rows = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -113,15 +113,17 @@ def test_replaying_the_whole_stream_changes_nothing(traffic: Traffic, consumer: 
     assert sums(traffic) == before
 
 
+@pytest.mark.parametrize("in_one_batch", [True, False])
 def test_a_truth_that_comes_when_its_hold_is_long_forgotten_is_not_recorded_twice(
-    traffic: Traffic, consumer: Consumer, redis_address: str
+    traffic: Traffic, consumer: Consumer, redis_address: str, in_one_batch: bool
 ) -> None:
     request_id = traffic.call(amount_nusd=900)
-    consumer.drain()
+    if not in_one_batch:
+        consumer.drain()
     with redis.Redis.from_url(redis_address) as client:
         client.delete(f"bursar:{{{traffic.slug}}}:hold:{request_id}")
 
-    assert traffic.post(request_id, amount_nusd=900) == "orphan"
+    assert traffic.post(request_id, amount_nusd=901) == "orphan"
     consumer.drain()
 
     assert len(events_of(traffic)) == 1
@@ -223,12 +225,28 @@ def test_the_database_refuses_to_change_a_row(traffic: Traffic, consumer: Consum
     assert events_of(traffic)[0].amount_nusd == 1_000
 
 
-def test_rows_lie_in_the_partition_of_their_month(traffic: Traffic, consumer: Consumer) -> None:
+def partitions_of(traffic: Traffic) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text FROM ledger_usageevent WHERE organization = %s", [traffic.slug])
+        return {name for (name,) in cursor.fetchall()}
+
+
+def test_rows_lie_in_the_partition_of_their_month(traffic: Traffic, consumer: Consumer, redis_address: str) -> None:
+    now = datetime.now(UTC)
+    month_before = now.replace(day=1) - timedelta(days=1)
     traffic.call()
+    Traffic(store_at(redis_address, int(month_before.timestamp() * 1000)), traffic.organization).call()
+
     consumer.drain()
 
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT DISTINCT tableoid::regclass::text FROM ledger_usageevent")
-        partitions = [name for (name,) in cursor.fetchall()]
+    assert partitions_of(traffic) == {f"ledger_usageevent_{month:%Y_%m}" for month in (now, month_before)}
 
-    assert partitions == [f"ledger_usageevent_{datetime.now(UTC):%Y_%m}"]
+
+def test_an_event_with_a_broken_clock_is_recorded_and_makes_no_partition(
+    traffic: Traffic, consumer: Consumer, redis_address: str
+) -> None:
+    Traffic(store_at(redis_address, 1_000_000_000_000), traffic.organization).call()
+
+    consumer.drain()
+
+    assert partitions_of(traffic) == {"ledger_usageevent_default"}
