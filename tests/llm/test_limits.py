@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kong_plugins.llm.limits import BudgetCheck, Demand, LimitCheck, checks_for, needs_price
+from kong_plugins.llm.limits import BudgetCheck, Demand, LimitCheck, Reservation, checks_for, needs_price
 from kong_plugins.llm.release import Budget, Limit, Scope
 from kong_plugins.llm.windows import PeriodKind
 from tests.llm.cast import policy, principal
@@ -118,6 +119,24 @@ def test_a_floor_is_about_money_and_never_above_the_cost() -> None:
         demand = Demand(request_model="mini", tokens=500, cost_nusd=7000, floor_nusd=floor_nusd)
         money, tokens = budgets_of(budget(team), budget(team, unit="tokens"), demand=demand)
         assert (money.floor, tokens.floor) == (expected, 500)
+
+
+@pytest.mark.parametrize("floor", [-1, 7001])
+def test_a_floor_outside_the_cost_is_not_reserved(floor: int) -> None:
+    [check] = budgets_of(budget(Scope(kind="team", subject=None)))
+
+    with pytest.raises(ValueError, match="floor"):
+        Reservation(
+            organization="acme",
+            request_id="r1",
+            policy_number=1,
+            lease_ms=1000,
+            hold_nusd=7000,
+            hold_tokens=500,
+            limits=(),
+            budgets=(msgspec.structs.replace(check, floor=floor),),
+            draft=b"{}",
+        )
 
 
 @pytest.mark.parametrize(
