@@ -188,12 +188,12 @@ class Journal:
                     if self._now_ms() - path.stat().st_mtime_ns // 1_000_000 >= KEEP_SETTLED_MS:
                         path.unlink()
 
-    def records(self) -> Iterator[Record]:
-        """All that is recorded in the folder, by any process, in no order that matters."""
+    def records(self, since_ms: int = 0) -> Iterator[Record]:
+        """All that any process has recorded since then, and some of what was before, in no order that matters."""
         for path in sorted([*self.folder.glob("*.settled"), *self.folder.glob("*.journal")]):
             with suppress(FileNotFoundError):
-                for _, record in records_of(path):
-                    yield record
+                if path.stat().st_mtime_ns // 1_000_000 >= since_ms:
+                    yield from (record for _, record in records_of(path))
 
     def mark(self, name: str, data: bytes) -> None:
         """Keep a few bytes under a name, for this process and those after it.

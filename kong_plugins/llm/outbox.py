@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
 import msgspec
 
-from kong_plugins.llm.journal import Held, HeldBudget, Journal, JournalUnavailable, Place, Settled
+from kong_plugins.llm.journal import Done, Held, HeldBudget, Journal, JournalUnavailable, Place, Settled
 from kong_plugins.llm.limits import BudgetCheck, Granted, Reservation
 from kong_plugins.llm.recovery import Recovery, RedisState
 from kong_plugins.llm.store import Store, StoreUnavailable
@@ -32,6 +32,7 @@ _TIDY_EVERY_S: Final = 10.0
 # shorter than Redis remembers a settled call.
 _FAILOVER_MS: Final = 600_000
 _BREATHE_AFTER_RECORDS: Final = 100
+_LONGEST_LEASE_MS: Final = 86_400_000
 
 
 class Outbox:
@@ -244,25 +245,31 @@ class Outbox:
             self._states[organization] = now
 
     def _send_again(self, organization: str, since_ms: int) -> None:
-        """Settle once more what was settled since then, and hold what is not settled. Redis does each only once."""
-        settled, held = set[str](), dict[str, Held]()
-        for number, record in enumerate(self._journal.records() if self._journal is not None else ()):
+        """Hold what is not settled, then settle once more what was settled since then. Redis does each only once."""
+        restored = sum(map(self._recovery.restore, self._running(organization)))
+        logger.warning("%s: Redis may have lost something; %d holds were restored", organization, restored)
+        for record in self._records(organization, since_ms):
+            if isinstance(record, Settled) and record.at_ms >= since_ms:
+                self._tell(record)
+
+    def _running(self, organization: str) -> list[Held]:
+        """What this node has granted and not settled, and whose lease is not over."""
+        now_ms = self._now_ms()
+        settled, held = set[str](), list[Held]()
+        for record in self._records(organization, now_ms - _LONGEST_LEASE_MS):
+            if isinstance(record, Settled):
+                settled.add(record.request_id)
+            elif record.lease_ends_at_ms > now_ms:
+                held.append(record)
+        return [each for each in held if each.request_id not in settled]
+
+    def _records(self, organization: str, since_ms: int) -> Iterator[Held | Settled]:
+        """What the journal says of an organization, read so that requests go on meanwhile."""
+        for number, record in enumerate(self._journal.records(since_ms) if self._journal is not None else ()):
             if number % _BREATHE_AFTER_RECORDS == 0:
                 time.sleep(0)
-            if isinstance(record, Held) and record.organization == organization:
-                held[record.request_id] = record
-            elif isinstance(record, Settled) and record.organization == organization:
-                settled.add(record.request_id)
-                if record.at_ms >= since_ms:
-                    self._tell(record)
-        restored = [each for request_id, each in held.items() if request_id not in settled and self._restore(each)]
-        logger.warning(
-            "%s: Redis may have lost something; what was settled was sent again, %d holds were restored",
-            *(organization, len(restored)),
-        )
-
-    def _restore(self, held: Held) -> bool:
-        return held.lease_ends_at_ms > self._now_ms() and self._recovery.restore(held)
+            if not isinstance(record, Done) and record.organization == organization:
+                yield record
 
 
 _UNKNOWN: Final = RedisState(server="", epoch=None, seq=0, replay_since_ms=0)

@@ -239,6 +239,13 @@ def test_a_mark_outlives_its_process(journal: Journal) -> None:
     assert Journal(journal.folder, "other").marks() == {"acme": b"2"}
 
 
+def test_files_that_ended_before_are_not_even_read(journal: Journal) -> None:
+    path = journal.append(settled()).path
+    os.utime(path, ns=(0, 5_000_000))
+
+    assert (list(journal.records(5)), list(journal.records(6))) == ([settled()], [])
+
+
 def test_marks_and_strangers_are_no_records(journal: Journal) -> None:
     journal.mark("acme", b"1")
     (journal.folder / "note.txt").write_text("hello")
