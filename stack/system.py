@@ -123,8 +123,11 @@ class Stack:
         self._supervisor.run(*(program.name for program in others if program.name in ("provider", "gateway")))
         self._await_databases(plan)
         self._supervisor.run("control-plane")
-        self._migrate(plan)
+        may_admit = self._migrate(plan)
         self._supervisor.run("worker", "beat", "ingest")
+        if not may_admit:
+            self._say("Redis has lost its counters: rebuilding them from the ledger")
+            self._manage(plan, "rebuild_counters")
         self._seed(plan)
         self._await_gateway(plan)
         self.ready = self._description(plan)
@@ -137,13 +140,13 @@ class Stack:
             postgres, lambda: answers(lambda: create_database(plan.database_url), psycopg.OperationalError), "Postgres"
         )
 
-    def _migrate(self, plan: Plan) -> None:
+    def _migrate(self, plan: Plan) -> bool:
+        """Bring the database up to date; return whether gateways may admit calls."""
         self._say("migrating the database")
         self._manage(plan, "migrate", "--no-input")
         said = self._manage(plan, "bootstrap", *_ORGANIZATION, "--skip-checks")
-        if not json.loads(said.strip().splitlines()[-1])["ready"]:
-            self._say("Redis has lost its counters: rebuilding them from the ledger")
-            self._manage(plan, "rebuild_counters")
+        is_ready: bool = json.loads(said.strip().splitlines()[-1])["ready"]
+        return is_ready
 
     def _manage(self, plan: Plan, *arguments: str) -> str:
         """Run a management command; return what it printed."""

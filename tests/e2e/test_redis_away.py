@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from stack.system import Stack
 from tests.e2e.conftest import RunningSystem
 from tests.e2e.processes import kill_at_once
-from tests.e2e.system import eventually
+from tests.e2e.system import System, eventually
 from tests.e2e.test_kill import Load, seconds_until_served
 
 AWAY_S = 3.0
@@ -38,3 +42,18 @@ def test_a_redis_that_is_killed_under_load_costs_no_exact_usage(journal_system: 
     assert {row["request_id"]: row["amount_nusd"] for row in rows} == books
     assert len(rows) == len(books)
     assert team.budget()["state"]["spent"] == sum(books.values())
+
+
+@pytest.mark.timeout(240)
+def test_a_system_whose_redis_has_lost_its_file_starts_with_the_ledgers_counters(tmp_path: Path) -> None:
+    with Stack(tmp_path) as stack, System(stack.ready) as system:
+        team = system.new_team("lost-at-rest", cap_nusd=100_000_000)
+        assert team.post(team.request(max_tokens=20)).status_code == 200
+        eventually(team.spent_in_ledger, within_s=20, what="the call is in the ledger")
+        [row] = team.spent_in_ledger()
+    shutil.rmtree(tmp_path / "valkey")
+
+    with Stack(tmp_path) as stack, System(stack.ready) as system:
+        found = replace(team, system=system)
+        state = found.budget()["state"]
+        assert (state["spent"], state["held"]) == (row["amount_nusd"], 0)
