@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 
 from stack.ports import Ports, free_ports
+from stack.readiness import eventually, http_answers
 
 REPOSITORY: Final = Path(__file__).parents[2]
 DOCUMENT: Final = REPOSITORY / "docs" / "attach-to-kong.md"
@@ -49,6 +50,11 @@ class Node:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def await_plugins(self) -> None:
+        """Kong answers before its plugin servers do."""
+        chat = f"http://127.0.0.1:{self._ports.gateway}/v1/chat/completions"
+        eventually(lambda: http_answers(chat, method="POST", status=401), "the plugins", within_s=60)
 
     def kong_settings(self) -> dict[str, str]:
         """What the document has put into Kong's environment, and where this node's Kong listens."""
@@ -106,11 +112,9 @@ def kong(node: Node, offline: Mapping[str, str]) -> Iterator[Node]:
 
 
 def test_a_node_that_follows_the_document_recognises_callers(kong: Node) -> None:
-    check = commands()[-1].replace("curl -s ", "curl -s --retry 40 --retry-connrefused --retry-delay 1 ")
+    kong.await_plugins()
 
-    # curl also prints what it has tried again after: Kong's own answers while its plugin servers start.
-    said = kong.run(check, {})
-    answer = json.loads(said[said.index('{"error"') :])
+    answer = json.loads(kong.run(commands()[-1], {}))
 
     assert answer["error"]["code"] == "invalid_api_key"
 

@@ -60,6 +60,8 @@ def journal_system(tmp_path: Path) -> Iterator[RunningSystem]:
         yield RunningSystem(stack, running, tmp_path)
 
 
+# Before xdist's own, which reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let all tests of one system run in one worker, so that it is started once."""
     for item in items:
