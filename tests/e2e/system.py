@@ -58,12 +58,11 @@ class Team:
     def post(self, body: bytes | dict[str, Any], **headers: str) -> httpx.Response:
         """A raw chat completion request with this team's key."""
         content = body if isinstance(body, bytes) else None
-        return httpx.post(
+        return self.system.client.post(
             f"{self.system.gateway}/v1/chat/completions",
             content=content,
             json=None if isinstance(body, bytes) else body,
             headers={"content-type": "application/json", "authorization": f"Bearer {self.key}"} | headers,
-            timeout=60,
         )
 
     def request(self, **fields: Any) -> dict[str, Any]:
@@ -111,7 +110,9 @@ class System:
         self.api = httpx.Client(
             base_url=ready["control_plane"], headers={"authorization": f"Token {ready['api_token']}"}, timeout=30
         )
+        self.client = httpx.Client(timeout=60)
         self._to_close = ExitStack()
+        self._to_close.callback(self.client.close)
         self._to_close.callback(self.api.close)
 
     def __enter__(self) -> Self:
@@ -127,7 +128,7 @@ class System:
 
     def provider_call(self, method: str, path: str, account: str, **arguments: Any) -> httpx.Response:
         url = f"{self.provider}{path}"
-        return httpx.request(method, url, params={"account": account}, timeout=10, **arguments).raise_for_status()
+        return self.client.request(method, url, params={"account": account}, **arguments).raise_for_status()
 
     def create(self, kind: str, **fields: Any) -> dict[str, Any]:
         answer = self.api.post(f"/api/v1/{kind}", json=fields)
