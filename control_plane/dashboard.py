@@ -16,7 +16,7 @@ from control_plane.budgets.selectors import Usage, current_usage
 from control_plane.keys.models import VirtualKey
 from control_plane.ledger.selectors import Spend, spend_by, spend_by_day
 from control_plane.teams.models import Organization, Team
-from kong_plugins.llm.store import StoreUnavailable
+from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.windows import Period, period_at
 
 _NEARLY_FULL_PERCENT: Final = 75

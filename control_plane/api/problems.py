@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
-from kong_plugins.llm.store import StoreUnavailable
+from kong_plugins.llm.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 

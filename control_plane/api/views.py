@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from control_plane.api.models import ApiToken
 from control_plane.live import live_state
-from kong_plugins.llm.store import StoreUnavailable
+from kong_plugins.llm.errors import StoreUnavailable
 
 Row = TypeVar("Row", bound=Model)
 

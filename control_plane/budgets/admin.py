@@ -19,7 +19,7 @@ from control_plane.budgets.forms import BudgetForm, LimitForm
 from control_plane.budgets.models import Budget, Limit
 from control_plane.budgets.selectors import Usage, current_usage
 from control_plane.teams.models import User
-from kong_plugins.llm.store import StoreUnavailable
+from kong_plugins.llm.errors import StoreUnavailable
 
 
 class ScopedColumns:

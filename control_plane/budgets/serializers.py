@@ -12,8 +12,8 @@ from control_plane.budgets import services
 from control_plane.budgets.models import BUDGET_UNITS, LIMIT_UNITS, MAX_WINDOW_MS, PERIODS, SCOPES, Budget, Limit
 from control_plane.budgets.selectors import current_usage
 from control_plane.catalog.models import Model, Provider
+from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.money import MAX_CAP_NUSD
-from kong_plugins.llm.store import StoreUnavailable
 
 
 class BudgetSerializer(StrictSerializer[Budget]):

@@ -9,7 +9,8 @@ from typing import Final
 from django.db import Error, close_old_connections, connection
 
 from control_plane.ledger.ingest import record
-from kong_plugins.llm.store import Store, StoreUnavailable
+from kong_plugins.llm.errors import StoreUnavailable
+from kong_plugins.llm.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,9 @@ from control_plane.ledger.rows import Row, event_row, hour_rows
 from control_plane.ledger.signals import thresholds_crossed
 from control_plane.ledger.statements import statement
 from control_plane.teams.models import Organization
+from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.events import Event, ThresholdEvent, UsageEvent, decode_event
-from kong_plugins.llm.store import StoreUnavailable, StreamEntry
+from kong_plugins.llm.store import StreamEntry
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from control_plane.ledger.periods import day_start
 from control_plane.ledger.statements import statement
 from control_plane.live import live_state
 from control_plane.teams.models import Organization
-from kong_plugins.llm.store import StoreUnavailable
+from kong_plugins.llm.errors import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from control_plane.releases.documents import build_document
 from control_plane.releases.models import Release
 from control_plane.releases.selectors import document_of, newest_release
 from control_plane.teams.models import Organization
+from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.recovery import Recovery
 from kong_plugins.llm.release import content_checksum, encode_policy
-from kong_plugins.llm.store import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 

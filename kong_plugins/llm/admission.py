@@ -21,6 +21,7 @@ from kong_plugins.llm.errors import (
     PolicyUnavailable,
     RateLimitExceeded,
     RequestTooLarge,
+    StoreUnavailable,
     UnsupportedEncoding,
 )
 from kong_plugins.llm.grants import (
@@ -43,7 +44,7 @@ from kong_plugins.llm.requests import Caller, ModelRequest, chosen_user
 from kong_plugins.llm.routes import Candidate, PolicyBehind, RoutingTable
 from kong_plugins.llm.settings import EdgeSettings
 from kong_plugins.llm.standing import Standing, standing_of
-from kong_plugins.llm.store import Store, StoreUnavailable
+from kong_plugins.llm.store import Store
 from kong_plugins.llm.tokens import input_bound_tokens
 from kong_plugins.llm.windows import END_OF_TIME_MS
 

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, PolicyUnavailable, TeamMismatch
+from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, PolicyUnavailable, StoreUnavailable, TeamMismatch
 from kong_plugins.llm.keys import KeyRecord, Principal, key_id_of, key_matches
 from kong_plugins.llm.requests import Caller, chosen_user
-from kong_plugins.llm.store import Store, StoreUnavailable
+from kong_plugins.llm.store import Store
 
 Headers = Mapping[str, Sequence[str]]
 

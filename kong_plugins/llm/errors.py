@@ -128,3 +128,7 @@ class PolicyUnavailable(BursarError):
     code = "policy_unavailable"
     http_status = 503
     should_retry = True
+
+
+class StoreUnavailable(Exception):
+    """Redis does not answer, or refuses to; nothing was decided. Callers get a PolicyUnavailable instead."""

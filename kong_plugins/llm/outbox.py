@@ -15,10 +15,11 @@ from typing import Final
 
 import msgspec
 
+from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.journal import Done, Held, HeldBudget, Journal, JournalUnavailable, Place, Settled
 from kong_plugins.llm.limits import BudgetCheck, Granted, Reservation
 from kong_plugins.llm.recovery import Recovery, RedisState
-from kong_plugins.llm.store import Store, StoreUnavailable
+from kong_plugins.llm.store import Store
 
 logger = logging.getLogger(__name__)
 

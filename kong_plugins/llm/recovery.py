@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from kong_plugins.llm.journal import Held
-from kong_plugins.llm.store import LATE_TRUTH_MS, Store, _budget_name, _hold_name, _name
+from kong_plugins.llm.names import budget_name, hold_name, live_name
+from kong_plugins.llm.store import GROUP, LATE_TRUTH_MS, Store
 
 
 class RedisState(msgspec.Struct, frozen=True):
@@ -40,16 +41,16 @@ class Recovery:
     """The store's rarer calls. All raise StoreUnavailable."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._connection = store.connection
 
     def state(self, organization: str) -> RedisState:
-        redis: Any = self._store._redis
-        names = [_name(organization, name) for name in ("ready", "seq", "replay_since")]
+        redis: Any = self._connection.redis
+        names = [live_name(organization, name) for name in ("ready", "seq", "replay_since")]
 
         def read() -> tuple[Any, list[Any]]:
             return redis.info("server"), redis.mget(names)
 
-        server, (epoch, seq, since) = self._store._call(read)
+        server, (epoch, seq, since) = self._connection.call(read)
         return RedisState(
             server=server["run_id"],
             epoch=None if epoch is None else int(epoch),
@@ -60,8 +61,8 @@ class Recovery:
     def restore(self, held: Held) -> bool:
         """Hold again what was granted; False where Redis knows of the call, or its lease is over."""
         organization = held.organization
-        names = [_hold_name(organization, held.request_id), _name(organization, "leases")]
-        names += [_budget_name(organization, each.budget, each.subject, each.period) for each in held.budgets]
+        names = [hold_name(organization, held.request_id), live_name(organization, "leases")]
+        names += [budget_name(organization, each.budget, each.subject, each.period) for each in held.budgets]
         hold = {
             "nusd": held.hold_nusd,
             "tokens": held.hold_tokens,
@@ -72,50 +73,50 @@ class Recovery:
         if held.hold_nusd is None:
             del hold["nusd"]
         arguments = [held.request_id, held.lease_ends_at_ms, msgspec.msgpack.encode(hold), bytes(held.draft)]
-        return bool(self._store._run("restore", names, arguments))
+        return bool(self._connection.run("restore", names, arguments))
 
     def adjust(self, organization: str, event_id: str, differences: Sequence[tuple[CounterPlace, int]]) -> bool:
         """Count what the ledger has taken and the counters do not know; False where this was counted before.
 
         `event_id` names the difference; an amount that is negative lowers what was spent.
         """
-        names = [_name(organization, f"counted:{event_id}"), _name(organization, "events")]
+        names = [live_name(organization, f"counted:{event_id}"), live_name(organization, "events")]
         names += [_counter(organization, place) for place, _ in differences]
-        return bool(self._store._run("adjust", names, [LATE_TRUTH_MS, *(amount for _, amount in differences)]))
+        return bool(self._connection.run("adjust", names, [LATE_TRUTH_MS, *(amount for _, amount in differences)]))
 
     def close_admission(self, organization: str) -> None:
         """Declare the counters incomplete, so that nothing is admitted."""
-        self._store._call(lambda: self._store._redis.delete(_name(organization, "ready")))
+        self._connection.call(lambda: self._connection.redis.delete(live_name(organization, "ready")))
 
     def open_admission(self, organization: str, epoch: int, *, replay_since_ms: int) -> None:
         """Declare the counters complete, and have gateways send again what was posted since then."""
-        values = {_name(organization, "replay_since"): replay_since_ms, _name(organization, "ready"): epoch}
-        self._store._call(lambda: self._store._redis.mset(values))
+        values = {live_name(organization, "replay_since"): replay_since_ms, live_name(organization, "ready"): epoch}
+        self._connection.call(lambda: self._connection.redis.mset(values))
 
     def continue_sequence(self, organization: str, seq: int) -> None:
         """Let events be numbered from here on, if they are not already further."""
 
         def advance() -> None:
-            redis: Any = self._store._redis
-            name = _name(organization, "seq")
+            redis: Any = self._connection.redis
+            name = live_name(organization, "seq")
             missing = seq - int(redis.get(name) or 0)
             if missing > 0:
                 redis.incrby(name, missing)
 
-        self._store._call(advance)
+        self._connection.call(advance)
 
     def spent_when_drained(self, organization: str, places: Sequence[CounterPlace]) -> list[int] | None:
         """What each counter has spent, at an instant at which all of the stream is acknowledged; None where it is
         not."""
-        stream = _name(organization, "events")
+        stream = live_name(organization, "events")
 
         def read() -> list[Any]:
-            together: Any = self._store._redis.pipeline(transaction=True)
+            together: Any = self._connection.redis.pipeline(transaction=True)
             for place in places:
                 together.hget(_counter(organization, place), "spent")
             return list(together.xinfo_stream(stream).xinfo_groups(stream).execute())
 
-        *spent, of_stream, groups = self._store._in_group(stream, read)
+        *spent, of_stream, groups = self._connection.in_group(stream, GROUP, read)
         # Of a stream that nobody has ever read, there is no group.
         read_until = groups[0]["last-delivered-id"] if groups else b"0-0"
         is_drained = read_until == of_stream["last-generated-id"] and not (groups and groups[0]["pending"])
@@ -123,4 +124,4 @@ class Recovery:
 
 
 def _counter(organization: str, place: CounterPlace) -> str:
-    return _budget_name(organization, place.budget, place.subject, place.period)
+    return budget_name(organization, place.budget, place.subject, place.period)

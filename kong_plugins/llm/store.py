@@ -1,22 +1,17 @@
-"""The store: what gateways and control plane share in Redis, and the only module that speaks to it.
+"""The store: what gateways and control plane share in Redis.
 
-Every step that checks and counts is one script (`scripts/*.lua`), idempotent by request id or version, so that a
-call whose answer was lost is simply made again. All names of one organization carry its slug as the hash tag.
+Every step that checks and counts is one script (`scripts/*.lua`), idempotent by request id or version.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal, TypeVar, cast
+from collections.abc import Iterable
+from typing import Any, Final, Literal, cast
 
 import msgspec
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.retry import Retry
 
+from kong_plugins.llm.connection import Connection
 from kong_plugins.llm.keys import KeyRecord
 from kong_plugins.llm.limits import (
     BudgetCheck,
@@ -29,8 +24,8 @@ from kong_plugins.llm.limits import (
     check_amount,
     check_request_id,
 )
+from kong_plugins.llm.names import budget_name, hold_name, key_name, live_name
 from kong_plugins.llm.release import PolicyDocument, decode_policy, encode_policy
-from kong_plugins.llm.scripts import lua_file, script_source
 
 PostResult = Literal["posted", "voided", "adjusted", "duplicate", "orphan"]
 
@@ -41,13 +36,8 @@ REFUSALS_WRITTEN_A_SECOND: Final = 100
 REFUSAL_REMEMBERED_MS: Final = 60_000
 ABANDONED_AFTER_MS: Final = 60_000
 
-_GROUP: Final = "ledger"
+GROUP: Final = "ledger"
 _ORGANIZATIONS: Final = "bursar:organizations"
-_Answer = TypeVar("_Answer")
-
-
-class StoreUnavailable(Exception):
-    """Redis does not answer, or refuses to; nothing was decided."""
 
 
 class BudgetState(msgspec.Struct, frozen=True):
@@ -68,60 +58,50 @@ class StreamEntry(msgspec.Struct, frozen=True):
 
 
 class Store:
-    """The shared state of all organizations. `clock` is Lua that defines `now_ms`; by default Redis' own time."""
+    """The shared state of all organizations."""
 
-    def __init__(self, client: redis.Redis, *, clock: str | None = None) -> None:
-        # Untyped: redis-py's types of an answer are those of all protocols and options at once.
-        self._redis: Any = client
-        self._clock = clock if clock is not None else lua_file("clock")
-        self._scripts: dict[str, _Script] = {}
-        self._longest_block_ms = int((client.get_connection_kwargs().get("socket_timeout") or 60) * 500)
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._redis = connection.redis
 
     @classmethod
-    def from_url(cls, url: str, *, timeout_ms: int) -> Store:
+    def from_url(cls, url: str, *, timeout_ms: int, clock: str | None = None) -> Store:
         """A store that gives up on an unanswered call after `timeout_ms`, twice."""
-        # redis-py would retry by itself ten times, with pauses that a request cannot wait for.
-        return cls(
-            redis.Redis.from_url(
-                url,
-                socket_timeout=timeout_ms / 1000,
-                socket_connect_timeout=timeout_ms / 1000,
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
-        )
+        return cls(Connection.from_url(url, timeout_ms=timeout_ms, clock=clock))
 
     def close(self) -> None:
         self._redis.close()
 
     def ping(self) -> None:
         """Raises: StoreUnavailable."""
-        self._call(self._redis.ping)
+        self.connection.call(self._redis.ping)
 
     # Live state: written by the control plane, read by gateways.
 
     def put_key(self, record: KeyRecord) -> bool:
         """Make a key's record live; False where a newer version already is."""
-        return bool(self._run("put_key", [_key_name(record.id)], [record.version, msgspec.json.encode(record)]))
+        return bool(
+            self.connection.run("put_key", [key_name(record.id)], [record.version, msgspec.json.encode(record)])
+        )
 
     def get_key(self, key_id: str) -> KeyRecord | None:
-        data = self._call(lambda: self._redis.get(_key_name(key_id)))
+        data = self.connection.call(lambda: self._redis.get(key_name(key_id)))
         return None if data is None else msgspec.json.decode(cast(bytes, data), type=KeyRecord)
 
     def publish_policy(self, document: PolicyDocument) -> bool:
         """Put a policy document in force; False where a newer one already is."""
         organization = document.organization
-        self._call(lambda: self._redis.sadd(_ORGANIZATIONS, organization))
-        names = [_name(organization, "policy_number"), _name(organization, "policy")]
-        return bool(self._run("publish_policy", names, [document.number, encode_policy(document)]))
+        self.connection.call(lambda: self._redis.sadd(_ORGANIZATIONS, organization))
+        names = [live_name(organization, "policy_number"), live_name(organization, "policy")]
+        return bool(self.connection.run("publish_policy", names, [document.number, encode_policy(document)]))
 
     def get_policy(self, organization: str) -> PolicyDocument | None:
-        data = self._call(lambda: self._redis.get(_name(organization, "policy")))
+        data = self.connection.call(lambda: self._redis.get(live_name(organization, "policy")))
         return None if data is None else decode_policy(cast(bytes, data))
 
     def set_ready(self, organization: str, epoch: int) -> None:
         """Declare the organization's counters complete; without this nothing is admitted."""
-        self._call(lambda: self._redis.set(_name(organization, "ready"), epoch))
+        self.connection.call(lambda: self._redis.set(live_name(organization, "ready"), epoch))
 
     def set_cap(
         self,
@@ -138,23 +118,23 @@ class Store:
         check_amount(cap)
         thresholds = ",".join(str(percent) for percent in thresholds_percent)
         identity = _threshold_identity(organization, budget_id, subject, period_name)
-        names = [_budget_name(organization, budget_id, subject, period_name), _name(organization, "events")]
-        return bool(self._run("set_cap", names, [cap, version, thresholds, identity]))
+        names = [budget_name(organization, budget_id, subject, period_name), live_name(organization, "events")]
+        return bool(self.connection.run("set_cap", names, [cap, version, thresholds, identity]))
 
     def budget_state(self, organization: str, budget_id: str, subject: str, period_name: str) -> BudgetState | None:
-        name = _budget_name(organization, budget_id, subject, period_name)
-        cap, spent, held = self._call(lambda: self._redis.hmget(name, ["cap", "spent", "held"]))
+        name = budget_name(organization, budget_id, subject, period_name)
+        cap, spent, held = self.connection.call(lambda: self._redis.hmget(name, ["cap", "spent", "held"]))
         return None if cap is None else BudgetState(cap=int(cap), spent=int(spent or 0), held=int(held or 0))
 
     def spent_at(self, organization: str, budget_id: str, subject: str, period_name: str) -> tuple[int, int] | None:
         """What a budget has spent, and the `seq` of the last event by then: one instant's truth for the ledger."""
-        name = _budget_name(organization, budget_id, subject, period_name)
+        name = budget_name(organization, budget_id, subject, period_name)
 
         def read() -> list[Any]:
             together = self._redis.pipeline(transaction=True)
-            return list(together.hget(name, "spent").get(_name(organization, "seq")).execute())
+            return list(together.hget(name, "spent").get(live_name(organization, "seq")).execute())
 
-        spent, seq = self._call(read)
+        spent, seq = self.connection.call(read)
         return None if spent is None else (int(spent), int(seq or 0))
 
     # The engine.
@@ -162,7 +142,7 @@ class Store:
     def reserve(self, reservation: Reservation) -> Granted | Denied | Unready:
         """Hold what a call may use against everything that applies to it, or nothing; a probe only asks."""
         arguments = [_plan(reservation), reservation.draft, REFUSALS_WRITTEN_A_SECOND, REFUSAL_REMEMBERED_MS]
-        answer = self._run("reserve", _reserve_names(reservation), arguments)
+        answer = self.connection.run("reserve", _reserve_names(reservation), arguments)
         if answer[0] == b"granted":
             return _granted(reservation, answer)
         if answer[0] == b"denied":
@@ -199,29 +179,33 @@ class Store:
 
     def expire_due(self, organization: str, *, most: int = 100) -> int:
         """Post in full the holds whose lease is over; return how many there were, at most `most`."""
-        names = [_name(organization, name) for name in ("leases", "seq", "events")]
-        return int(self._run("expire", names, [_name(organization, "hold:"), most, LATE_TRUTH_MS]))
+        names = [live_name(organization, name) for name in ("leases", "seq", "events")]
+        return int(self.connection.run("expire", names, [live_name(organization, "hold:"), most, LATE_TRUTH_MS]))
 
     def open_holds(self, organization: str) -> int:
-        return int(self._call(lambda: self._redis.zcard(_name(organization, "leases"))))
+        return int(self.connection.call(lambda: self._redis.zcard(live_name(organization, "leases"))))
 
     def _settle(self, organization: str, arguments: list[Any], lost: list[Any]) -> PostResult:
         check_request_id(arguments[0])
-        names = [_hold_name(organization, arguments[0]), *(_name(organization, n) for n in ("leases", "seq", "events"))]
-        return cast(PostResult, self._run("post", names, [*arguments, TOMBSTONE_MS, *lost]).decode())
+        names = [
+            hold_name(organization, arguments[0]),
+            *(live_name(organization, n) for n in ("leases", "seq", "events")),
+        ]
+        return cast(PostResult, self.connection.run("post", names, [*arguments, TOMBSTONE_MS, *lost]).decode())
 
     # The event stream: written by the scripts, read by the ledger.
 
     def organizations(self) -> set[str]:
-        members = self._call(lambda: self._redis.smembers(_ORGANIZATIONS))
+        members = self.connection.call(lambda: self._redis.smembers(_ORGANIZATIONS))
         return {member.decode() for member in cast(set[bytes], members)}
 
     def read_events(self, organization: str, consumer: str, *, most: int, block_ms: int) -> list[StreamEntry]:
         """What this consumer has to work on next: its own unacknowledged entries, else those that another consumer
         has left lying, else new ones, for which it waits up to `block_ms`, in steps of Redis' tenth of a second."""
-        stream = _name(organization, "events")
-        return self._in_group(
+        stream = live_name(organization, "events")
+        return self.connection.in_group(
             stream,
+            GROUP,
             lambda: (
                 self._pending_of(stream, consumer, most)
                 or self._abandoned(stream, consumer, most)
@@ -232,108 +216,39 @@ class Store:
     def ack_events(self, organization: str, entry_ids: Iterable[str]) -> None:
         ids = list(entry_ids)
         if ids:
-            self._call(lambda: self._redis.xack(_name(organization, "events"), _GROUP, *ids))
+            self.connection.call(lambda: self._redis.xack(live_name(organization, "events"), GROUP, *ids))
 
     def trim_events(self, organization: str) -> int:
         """Drop what every consumer has acknowledged; return how many entries that were."""
-        stream = _name(organization, "events")
+        stream = live_name(organization, "events")
 
         def trim() -> int:
             group = self._redis.xinfo_groups(stream)[0]
-            oldest_pending = self._redis.xpending(stream, _GROUP)["min"]
+            oldest_pending = self._redis.xpending(stream, GROUP)["min"]
             return int(self._redis.xtrim(stream, minid=oldest_pending or group["last-delivered-id"], approximate=False))
 
-        return self._in_group(stream, trim)
+        return self.connection.in_group(stream, GROUP, trim)
 
     def _pending_of(self, stream: str, consumer: str, most: int) -> list[StreamEntry]:
-        answer = self._redis.xreadgroup(_GROUP, consumer, {stream: "0"}, count=most)
+        answer = self._redis.xreadgroup(GROUP, consumer, {stream: "0"}, count=most)
         return self._with_deliveries(stream, consumer, answer[0][1] if answer else [])
 
     def _abandoned(self, stream: str, consumer: str, most: int) -> list[StreamEntry]:
-        _, claimed, _ = self._redis.xautoclaim(stream, _GROUP, consumer, ABANDONED_AFTER_MS, count=most)
+        _, claimed, _ = self._redis.xautoclaim(stream, GROUP, consumer, ABANDONED_AFTER_MS, count=most)
         return self._with_deliveries(stream, consumer, claimed)
 
     def _fresh(self, stream: str, consumer: str, most: int, block_ms: int) -> list[StreamEntry]:
         # To Redis, a wait of 0 is for ever; None is none.
-        block_ms = min(block_ms, self._longest_block_ms)
-        answer = self._redis.xreadgroup(_GROUP, consumer, {stream: ">"}, count=most, block=block_ms or None)
+        block_ms = min(block_ms, self.connection.longest_block_ms)
+        answer = self._redis.xreadgroup(GROUP, consumer, {stream: ">"}, count=most, block=block_ms or None)
         return [_entry(entry_id, fields, 1) for entry_id, fields in (answer[0][1] if answer else [])]
 
     def _with_deliveries(self, stream: str, consumer: str, entries: list[Any]) -> list[StreamEntry]:
         if not entries:
             return []
-        rows = self._redis.xpending_range(stream, _GROUP, entries[0][0], entries[-1][0], len(entries), consumer)
+        rows = self._redis.xpending_range(stream, GROUP, entries[0][0], entries[-1][0], len(entries), consumer)
         deliveries = {row["message_id"]: row["times_delivered"] for row in rows}
         return [_entry(entry_id, fields, deliveries.get(entry_id, 1)) for entry_id, fields in entries if fields]
-
-    def _in_group(self, stream: str, work: Callable[[], _Answer]) -> _Answer:
-        """Do something that needs the consumer group, which is made on first use."""
-
-        def attempt() -> _Answer:
-            try:
-                return work()
-            except ResponseError as error:
-                if "NOGROUP" not in str(error) and "no such key" not in str(error):
-                    raise
-                self._make_group(stream)
-                return work()
-
-        return self._call(attempt)
-
-    def _make_group(self, stream: str) -> None:
-        try:
-            self._redis.xgroup_create(stream, _GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
-
-    # Calls.
-
-    def _run(self, name: str, names: list[str], arguments: list[Any]) -> Any:
-        script = self._scripts.get(name) or self._scripts.setdefault(name, _Script(script_source(name, self._clock)))
-        return self._call(lambda: script.run(self._redis, names, arguments))
-
-    def _call(self, work: Callable[[], _Answer]) -> _Answer:
-        """Do it, and once more if the connection failed: everything here may be repeated."""
-        try:
-            return work()
-        except (redis.ConnectionError, redis.TimeoutError):
-            try:
-                return work()
-            except RedisError as error:
-                raise StoreUnavailable(str(error)) from error
-        except RedisError as error:
-            raise StoreUnavailable(str(error)) from error
-
-
-class _Script:
-    """A script by its digest; Redis is given the source only when it does not know it."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-
-    def run(self, client: redis.Redis, names: list[str], arguments: list[Any]) -> Any:
-        try:
-            return client.evalsha(self._digest, len(names), *names, *arguments)
-        except NoScriptError:
-            return client.eval(self._source, len(names), *names, *arguments)
-
-
-def _name(organization: str, rest: str) -> str:
-    return f"bursar:{{{organization}}}:{rest}"
-
-
-def _key_name(key_id: str) -> str:
-    return f"bursar:key:{key_id}"
-
-
-def _hold_name(organization: str, request_id: str) -> str:
-    return _name(organization, f"hold:{request_id}")
-
-
-def _budget_name(organization: str, budget_id: str, subject: str, period_name: str) -> str:
-    return _name(organization, f"budget:{budget_id}:{subject}:{period_name}")
 
 
 def _threshold_identity(organization: str, budget_id: str, subject: str, period_name: str) -> str:
@@ -351,13 +266,13 @@ def _threshold_identity(organization: str, budget_id: str, subject: str, period_
 
 def _reserve_names(reservation: Reservation) -> list[str]:
     organization = reservation.organization
-    names = [_hold_name(organization, reservation.request_id)]
-    names += [_name(organization, n) for n in ("ready", "policy_number", "leases", "seq", "events", "refusals")]
+    names = [hold_name(organization, reservation.request_id)]
+    names += [live_name(organization, n) for n in ("ready", "policy_number", "leases", "seq", "events", "refusals")]
     # A window of another length has slices of another length, so it is another counter.
-    names += [_name(organization, f"limit:{c.id}:{c.subject}:{c.unit}:{c.window_ms}") for c in reservation.limits]
+    names += [live_name(organization, f"limit:{c.id}:{c.subject}:{c.unit}:{c.window_ms}") for c in reservation.limits]
     for check in reservation.budgets:
         for period in (check.current, check.following):
-            names.append(_budget_name(organization, check.id, check.subject, period.name))
+            names.append(budget_name(organization, check.id, check.subject, period.name))
     return names
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.events import UsageEvent
 from kong_plugins.llm.grants import Grant
 from kong_plugins.llm.metering import settle
-from kong_plugins.llm.store import StoreUnavailable
 from tests.llm.cast import deployment
 from tests.llm.gateway import BUDGET, Gateway, answer, completion, finished
 

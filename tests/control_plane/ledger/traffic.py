@@ -12,6 +12,7 @@ import redis
 
 from control_plane.keys.selectors import speaking_key_ids
 from control_plane.teams.models import Organization
+from kong_plugins.llm.connection import Connection
 from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.limits import Demand, Denied, Granted, Reservation, checks_for
 from kong_plugins.llm.store import PostResult, Store
@@ -116,4 +117,4 @@ class Traffic:
 def store_at(redis_address: str, at_ms: int) -> Store:
     """A store whose clock stands still."""
     client = redis.Redis.from_url(redis_address, protocol=2)
-    return Store(client, clock=f"local function now_ms() return {at_ms} end")
+    return Store(Connection(client, clock=f"local function now_ms() return {at_ms} end"))

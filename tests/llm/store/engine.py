@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import redis
 
+from kong_plugins.llm.connection import Connection
 from kong_plugins.llm.events import ThresholdEvent, UsageEvent, decode_event
 from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.limits import Demand, Denied, Granted, Reservation, Unready, checks_for
@@ -50,7 +51,7 @@ class Engine:
 
     def __init__(self, client: redis.Redis, organization: str, *, settable_clock: bool = True) -> None:
         self.redis: Any = client
-        self.store = Store(client, clock=SETTABLE_CLOCK if settable_clock else None)
+        self.store = Store(Connection(client, clock=SETTABLE_CLOCK if settable_clock else None))
         self.organization = organization
         self.policy = policy(organization=organization, number=0)
         self.now_ms = START_MS

@@ -8,10 +8,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from kong_plugins.llm.connection import Connection
+from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.keys import KeyRecord
 from kong_plugins.llm.limits import Granted
 from kong_plugins.llm.release import content_checksum
-from kong_plugins.llm.store import Store, StoreUnavailable
+from kong_plugins.llm.store import Store
 from tests.llm.cast import policy
 from tests.llm.proxy import LossyProxy
 from tests.llm.store.conftest import OwnValkey
@@ -200,7 +202,7 @@ def test_a_call_whose_answer_was_lost_counts_once(redis_address: str, engine: En
     engine.set_cap(rule, 1000)
     with LossyProxy(redis_address) as proxy:
         client = redis.Redis.from_url(proxy.url, retry=Retry(NoBackoff(), 0))
-        far = Store(client, clock=SETTABLE_CLOCK)
+        far = Store(Connection(client, clock=SETTABLE_CLOCK))
         reservation = engine.reservation()
         far.ping()
 

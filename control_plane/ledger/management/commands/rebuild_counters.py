@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from control_plane.ledger.rebuild import GATEWAYS_LOOK_WITHIN_S, RebuildError, rebuild
 from control_plane.teams.models import Organization
-from kong_plugins.llm.store import StoreUnavailable
+from kong_plugins.llm.errors import StoreUnavailable
 
 
 class Command(BaseCommand):

@@ -25,8 +25,8 @@ from control_plane.api.services import agree_on_token
 from control_plane.releases.services import publish_at_start
 from control_plane.teams.models import Organization, User
 from control_plane.teams.services import create_organization
+from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.settings import secret_from
-from kong_plugins.llm.store import StoreUnavailable
 
 _TOKEN_NAME = "bootstrap"
 

@@ -1,0 +1,95 @@
+"""One process's connection to Redis: the only module that imports its client.
+
+Everything that goes through it may be repeated, so a call whose answer was lost is simply made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.retry import Retry
+
+from kong_plugins.llm.errors import StoreUnavailable
+from kong_plugins.llm.scripts import lua_file, script_source
+
+_Answer = TypeVar("_Answer")
+
+
+class Connection:
+    """A client with its scripts. `clock` is Lua that defines `now_ms`; by default Redis' own time."""
+
+    def __init__(self, client: redis.Redis, *, clock: str | None = None) -> None:
+        # Untyped: redis-py's types of an answer are those of all protocols and options at once.
+        self.redis: Any = client
+        self.longest_block_ms = int((client.get_connection_kwargs().get("socket_timeout") or 60) * 500)
+        self._clock = clock if clock is not None else lua_file("clock")
+        self._scripts: dict[str, _Script] = {}
+
+    @classmethod
+    def from_url(cls, url: str, *, timeout_ms: int, clock: str | None = None) -> Connection:
+        # redis-py would retry by itself ten times, with pauses that a request cannot wait for.
+        client = redis.Redis.from_url(
+            url,
+            socket_timeout=timeout_ms / 1000,
+            socket_connect_timeout=timeout_ms / 1000,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        return cls(client, clock=clock)
+
+    def run(self, name: str, names: list[str], arguments: list[Any]) -> Any:
+        """Run one of our scripts; raises StoreUnavailable."""
+        script = self._scripts.get(name) or self._scripts.setdefault(name, _Script(script_source(name, self._clock)))
+        return self.call(lambda: script.run(self.redis, names, arguments))
+
+    def call(self, work: Callable[[], _Answer]) -> _Answer:
+        """Do it, and once more if the connection failed; raises StoreUnavailable."""
+        try:
+            return work()
+        except (redis.ConnectionError, redis.TimeoutError):
+            try:
+                return work()
+            except RedisError as error:
+                raise StoreUnavailable(str(error)) from error
+        except RedisError as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def in_group(self, stream: str, group: str, work: Callable[[], _Answer]) -> _Answer:
+        """Do something that needs a stream's consumer group, which is made on first use; raises StoreUnavailable."""
+
+        def attempt() -> _Answer:
+            try:
+                return work()
+            except ResponseError as error:
+                if "NOGROUP" not in str(error) and "no such key" not in str(error):
+                    raise
+                self._make_group(stream, group)
+                return work()
+
+        return self.call(attempt)
+
+    def _make_group(self, stream: str, group: str) -> None:
+        try:
+            self.redis.xgroup_create(stream, group, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+
+class _Script:
+    """A script by its digest; Redis is given the source only when it does not know it."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    def run(self, client: Any, names: list[str], arguments: list[Any]) -> Any:
+        try:
+            return client.evalsha(self._digest, len(names), *names, *arguments)
+        except NoScriptError:
+            return client.eval(self._source, len(names), *names, *arguments)
