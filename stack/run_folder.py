@@ -42,10 +42,12 @@ class RunFolder:
         eventually(lambda: not self._is_still_stopping(), "the end of the run before", within_s=_STOPS_WITHIN_S)
 
     def leave(self) -> None:
+        """Give the folder back; what a system of somebody else's has put there stays."""
+        if self._lock is None:
+            return
         self.ready_file.unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        os.close(self._lock)
+        self._lock = None
 
     def say_ready(self, ready: dict[str, Any]) -> None:
         write_private(self.ready_file, json.dumps(ready, indent=2) + "\n")

@@ -13,14 +13,16 @@ from control_plane.ledger.periods import instant_from
 from control_plane.ledger.selectors import GROUP_COLUMNS
 
 
-class InstantField(serializers.Field[datetime, str, str, Any]):
+class InstantField(serializers.Field[datetime | None, str, str, Any]):
     """An ISO date, meant as its first instant in the organization's time zone, or an ISO instant with its offset."""
 
     default_error_messages: ClassVar = {
         "invalid": "Give a date such as 2026-11-01, or an instant with its offset such as 2026-11-01T00:00:00Z."
     }
 
-    def to_internal_value(self, data: str) -> datetime:
+    def to_internal_value(self, data: str) -> datetime | None:
+        if data == "":
+            return None  # as in `?from=&to=`
         try:
             return instant_from(data, self.context["request"].auth.organization.zone)
         except ValueError:
@@ -32,8 +34,8 @@ class SpanQuery(StrictSerializer[UsageEvent]):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         span = {
-            "from": InstantField(source="start", default=None),
-            "to": InstantField(source="end", default=None),
+            "from": InstantField(source="start", default=None, allow_null=True),
+            "to": InstantField(source="end", default=None, allow_null=True),
         }
         return super().get_fields() | span
 

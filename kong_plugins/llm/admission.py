@@ -149,7 +149,11 @@ class Admission:
             raise RequestTooLarge(f"The request body is larger than {self._settings.max_request_bytes} bytes.")
 
     def _fetch(self, organization: str) -> RoutingTable:
+        known = self._tables.get(organization)
         try:
+            # Reading and checking a whole policy is dear, so that a caller's mistake must not cost it each time.
+            if known is not None and self._store.policy_number(organization) == known.document.number:
+                return known
             document = self._store.get_policy(organization)
         except StoreUnavailable as error:
             raise _undecided() from error

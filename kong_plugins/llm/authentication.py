@@ -63,7 +63,7 @@ class Authenticator:
                 speaks_for_users=record.speaks_for_users,
             ),
             content_length=_content_length(headers),
-            content_encoding=", ".join(headers.get("content-encoding", ())),
+            content_encoding=_content_encoding(headers),
             trace_id=_trace_id(headers),
             dry_run=_is_dry_run(headers),
         )
@@ -125,6 +125,12 @@ def _is_dry_run(headers: Headers) -> bool:
     if values not in ([], ["0"], ["1"]):
         raise InvalidRequest(f"{DRY_RUN_HEADER} must be 1 or 0, once.", param=DRY_RUN_HEADER)
     return values == ["1"]
+
+
+def _content_encoding(headers: Headers) -> str:
+    """The encodings as named; those whose names could not be printed under a name that nobody accepts."""
+    text = ", ".join(headers.get("content-encoding", ()))
+    return text if text.isprintable() else "unreadable"
 
 
 def _content_length(headers: Headers) -> int | None:

@@ -64,6 +64,8 @@ def parse_body(data: bytes) -> Body:
         members, first_at = _top_level_members(text)
     except UnicodeDecodeError:
         raise InvalidRequest("The request body must be JSON in UTF-8.") from None
+    except _NotAnObject:
+        raise InvalidRequest("The request body must be a JSON object.") from None
     except RecursionError:
         raise InvalidRequest("The request body is nested too deeply.") from None
     except ValueError as error:
@@ -136,6 +138,10 @@ class _Unclear(ValueError):
     """Text that Python's JSON reader would take, and that another reader would take otherwise."""
 
 
+class _NotAnObject(ValueError):
+    """The text begins with something else than an object, or with nothing."""
+
+
 class _BytePosition:
     """Byte offsets of ascending character offsets, in one pass over the text."""
 
@@ -155,7 +161,7 @@ class _BytePosition:
 def _opening(text: str) -> int:
     at = _skip(text, 0)
     if text[at : at + 1] != "{":
-        raise json.JSONDecodeError("Expecting an object", text, at)
+        raise _NotAnObject
     return at + 1
 
 

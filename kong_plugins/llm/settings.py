@@ -25,7 +25,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     credential_key: str
     redis_timeout_ms: int = 100
     deadline_ms: int = 600_000
-    lease_grace_ms: int = 60_000
+    lease_grace_ms: int = 300_000
     max_request_bytes: int = 10_485_760
     journal_dir: str | None = None
     journal_max_bytes: int | None = None

@@ -99,6 +99,11 @@ class Store:
         data = self.connection.call(lambda: self._redis.get(live_name(organization, "policy")))
         return None if data is None else decode_policy(cast(bytes, data))
 
+    def policy_number(self, organization: str) -> int | None:
+        """The number of the policy document in force."""
+        number = self.connection.call(lambda: self._redis.get(live_name(organization, "policy_number")))
+        return None if number is None else int(number)
+
     def set_ready(self, organization: str, epoch: int) -> None:
         """Declare the organization's counters complete; without this nothing is admitted."""
         self.connection.call(lambda: self._redis.set(live_name(organization, "ready"), epoch))

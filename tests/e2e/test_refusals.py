@@ -111,8 +111,9 @@ def test_a_compressed_body_is_415(team: Team) -> None:
     assert answer.status_code == 415
 
 
-def test_another_path_is_not_served(system: System, team: Team) -> None:
-    answer = httpx.post(f"{system.gateway}/v1/files", headers={"authorization": f"Bearer {team.key}"}, json={})
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/chat/completionsX", "/v1/chat/completions/abc/cancel"])
+def test_another_path_is_not_served(system: System, team: Team, path: str) -> None:
+    answer = system.client.post(f"{system.gateway}{path}", headers={"authorization": f"Bearer {team.key}"}, json={})
 
     assert answer.status_code == 404
 

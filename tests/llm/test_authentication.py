@@ -25,6 +25,10 @@ def test_a_key_becomes_its_team_with_the_callers_own_label(gateway: Gateway) -> 
     assert (caller.content_length, caller.content_encoding) == (12, "gzip")
 
 
+def test_an_encoding_that_could_not_be_printed_is_one_that_nobody_accepts(gateway: Gateway) -> None:
+    assert gateway.caller(content_encoding="\udcff\udcfe").content_encoding == "unreadable"
+
+
 @pytest.mark.parametrize("header", KEY_HEADERS)
 def test_every_sdk_s_header_for_the_key_works(gateway: Gateway, header: str) -> None:
     value = f"bearer  {gateway.key} " if header == "authorization" else gateway.key

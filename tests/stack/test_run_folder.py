@@ -22,6 +22,19 @@ def test_a_folder_holds_one_system_at_a_time(tmp_path: Path) -> None:
     second.leave()
 
 
+def test_a_start_that_is_refused_leaves_the_running_systems_file_alone(tmp_path: Path) -> None:
+    first, second = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "run")
+    first.take()
+    first.say_ready({"gateway": "here"})
+    with pytest.raises(FolderInUseError):
+        second.take()
+    second.leave()
+
+    assert first.ready_file.exists()
+    first.leave()
+    assert not first.ready_file.exists()
+
+
 def test_of_two_that_come_at_once_one_gets_the_folder(tmp_path: Path) -> None:
     folders = [RunFolder(tmp_path / "run") for _ in range(8)]
     barrier, taken = threading.Barrier(len(folders)), []

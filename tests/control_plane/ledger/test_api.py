@@ -53,6 +53,13 @@ def test_spend_is_told_by_team_the_dearest_first(api: Api, traffic: Traffic, con
     ]
 
 
+def test_a_span_left_empty_is_no_span(api: Api, traffic: Traffic, consumer: Consumer) -> None:
+    traffic.call(team="search", amount_nusd=100)
+    consumer.drain()
+
+    assert api.get("spend?group_by=team&from=&to=").json() == spend(api, group_by="team")
+
+
 def test_spend_by_key_names_the_key(api: Api, traffic: Traffic, consumer: Consumer) -> None:
     api.team()
     key_id = api.create("keys", team="search", name="search-prod")["id"]
