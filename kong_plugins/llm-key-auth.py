@@ -18,6 +18,8 @@ Schema = [
     }
 ]
 
+start = node.authenticator
+
 
 class Plugin:
     def __init__(self, config: dict[str, str]) -> None:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import msgspec
 
-from kong_plugins.llm.connection import Connection
 from kong_plugins.llm.keys import KeyRecord
 from kong_plugins.llm.limits import (
     BudgetCheck,
@@ -26,6 +25,9 @@ from kong_plugins.llm.limits import (
 )
 from kong_plugins.llm.names import budget_name, hold_name, key_name, live_name
 from kong_plugins.llm.release import PolicyDocument, decode_policy, encode_policy
+
+if TYPE_CHECKING:
+    from kong_plugins.llm.connection import Connection
 
 PostResult = Literal["posted", "voided", "adjusted", "duplicate", "orphan"]
 
@@ -67,6 +69,10 @@ class Store:
     @classmethod
     def from_url(cls, url: str, *, timeout_ms: int, clock: str | None = None) -> Store:
         """A store that gives up on an unanswered call after `timeout_ms`, twice."""
+        # Not before it is needed: Redis' client takes a tenth of a second to load, and Kong's question what a plugin
+        # is, which it asks at its own start, needs none.
+        from kong_plugins.llm.connection import Connection
+
         return cls(Connection.from_url(url, timeout_ms=timeout_ms, clock=clock))
 
     def close(self) -> None:
