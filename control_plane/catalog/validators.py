@@ -1,10 +1,10 @@
-"""Where a provider may live: the one place that judges a base URL."""
+"""Where a provider may live."""
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from django.core.exceptions import ValidationError
+
+from control_plane.web_addresses import checked_parts
 
 
 def validate_base_url(url: str) -> None:
@@ -13,15 +13,7 @@ def validate_base_url(url: str) -> None:
     Raises:
         ValidationError: saying what to change.
     """
-    if not url.isascii() or not url.isprintable() or any(character in url for character in " \\"):
-        raise ValidationError("A base URL has only printable ASCII characters, no blanks and no backslash.")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ValidationError(f"Not a URL: {error}.") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise ValidationError("A base URL is absolute: https://host/v1, or http:// for a provider of your own.")
+    parts = checked_parts(url, what="A base URL", form="https://host/v1, or http:// for a provider of your own")
     if "@" in parts.netloc:
         raise ValidationError("A base URL has no user name or password; the credential is a field of its own.")
     if parts.query or parts.fragment or url.endswith(("?", "#")):
