@@ -20,6 +20,10 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One row of the ledger. Amounts are integer nano-USD, instants are Redis time in Unix milliseconds.
 
     `amount_nusd` is None where no price was known. In an `adjusted` event amounts and tokens are signed differences.
+    `request_model` is the model that the call was accounted under; `degraded_from` the one that was asked for, where
+    that is another. Each of `candidates` is a deployment's id, the last one the call's own, those before it with the
+    scope that passed them over. `shadow_refusals` names the limits and budgets that would have refused the call, were
+    they not in shadow mode. `queued_ms` is how long it waited in a line.
     `uncounted`: Redis had lost the call's hold, so its counters learn of it only when the ledger takes the event.
     """
 
@@ -62,6 +66,9 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     latency_ms: int | None = None
     first_token_ms: int | None = None
     trace_id: str | None = None
+    degraded_from: str | None = None
+    queued_ms: int | None = None
+    shadow_refusals: tuple[str, ...] = ()
     uncounted: bool = False
 
 

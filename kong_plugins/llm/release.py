@@ -46,13 +46,18 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model as clients ask for it, with its deployments in the order in which they are tried."""
+    """A model as clients ask for it, with its deployments in the order in which they are tried.
+
+    `degrade_to` are the request models whose deployments are tried after its own, in that order; what a caller may not
+    use is left out.
+    """
 
     name: str
     context_window_tokens: int
     max_output_tokens: int
     default_output_tokens: int
     deployments: tuple[str, ...]
+    degrade_to: tuple[str, ...] = ()
 
 
 class Team(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,7 +69,11 @@ class Team(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most `amount` units in any window of `window_ms`; a shadow limit counts and reports, never refuses."""
+    """At most `amount` units in any window of `window_ms`; a shadow limit counts and reports, never refuses.
+
+    A call that does not fit may wait `queue_ms` in the limit's line. `tier_shares_percent` is how much of the amount
+    the calls of a tier may use together; all of it where a tier is not named.
+    """
 
     id: str
     scope: Scope
@@ -72,10 +81,17 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     amount: int
     window_ms: int
     shadow: bool = False
+    queue_ms: int = 0
+    tier_shares_percent: dict[Tier, int] = {}
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rule of a budget. Its cap in each period is live state, `Store.set_cap`."""
+    """The rule of a budget. Its cap in each period is live state, `Store.set_cap`; of a budget for each user by itself,
+    whose users nobody knows beforehand, `each_cap` is the cap of those for whom none has been set.
+
+    `queue_ms` and `tier_shares_percent` are as of a limit. From `degrade_at_percent` of the cap on, the candidates of
+    the model that was asked for are passed over, if others follow.
+    """
 
     id: str
     scope: Scope
@@ -84,12 +100,18 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hard: bool = True
     shadow: bool = False
     thresholds_percent: tuple[int, ...] = (50, 75, 90, 100)
+    queue_ms: int = 0
+    tier_shares_percent: dict[Tier, int] = {}
+    degrade_at_percent: int | None = None
+    each_cap: int | None = None
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that the plugins need to know of one organization to decide and to price a call.
 
-    `credentials` maps a credential's id to its sealed form (`credentials.py`).
+    `credentials` maps a credential's id to its sealed form (`credentials.py`). While Redis is away, calls of the
+    `fault_tolerant_tiers` go on under each node's part of their limits, unless a hard budget applies to them, of which
+    only those of the `capless_tiers` go on.
     """
 
     format: Literal[1] = 1
@@ -105,6 +127,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     teams: tuple[Team, ...]
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    fault_tolerant_tiers: tuple[Tier, ...] = ("critical", "normal", "experimental")
+    capless_tiers: tuple[Tier, ...] = ()
 
 
 def content_checksum(document: PolicyDocument) -> str:
