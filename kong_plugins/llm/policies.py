@@ -1,0 +1,52 @@
+"""The policies in force, as this process knows them: kept until the store says that a newer one counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from kong_plugins.llm.errors import ModelNotAllowed, ModelNotFound, StoreUnavailable
+from kong_plugins.llm.refusals import undecided
+from kong_plugins.llm.routes import PolicyBehind, RoutingTable
+from kong_plugins.llm.store import Store
+
+_ATTEMPTS: Final = 3
+_Decision = TypeVar("_Decision")
+
+
+class Policies:
+    """The routing tables of all organizations that this process has decided for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tables: dict[str, RoutingTable] = {}
+
+    def decide(self, organization: str, decide: Callable[[RoutingTable], _Decision]) -> _Decision:
+        """Decide by the policy at hand; by a newer one where that is behind, or did not know what was asked for.
+
+        Raises:
+            PolicyUnavailable: there is no policy, or it cannot be read.
+        """
+        known = self._tables.get(organization)
+        if known is not None:
+            with suppress(ModelNotFound, ModelNotAllowed, PolicyBehind):
+                return decide(known)
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(PolicyBehind):
+                return decide(self._fetch(organization))
+        return decide(self._fetch(organization))
+
+    def _fetch(self, organization: str) -> RoutingTable:
+        known = self._tables.get(organization)
+        try:
+            # Reading and checking a whole policy is dear, so that a caller's mistake must not cost it each time.
+            if known is not None and self._store.policy_number(organization) == known.document.number:
+                return known
+            document = self._store.get_policy(organization)
+        except StoreUnavailable as error:
+            raise undecided() from error
+        if document is None:
+            raise undecided()
+        self._tables[organization] = RoutingTable(document)
+        return self._tables[organization]
