@@ -137,8 +137,8 @@ class Journal:
         with self._lock:
             if not self._is_dirty or self._current is None:
                 return
-            self._is_dirty = False
             descriptor = os.dup(self._locked[self._current])
+            self._is_dirty = False
         try:
             self._run_blocking(lambda: os.fsync(descriptor))
         finally:
@@ -163,15 +163,14 @@ class Journal:
         """Take over the files of processes that are dead; return what Redis may not have been told of."""
         found: dict[Place, Settled] = {}
         done: set[str] = set()
-        with suppress(FileNotFoundError):
-            for path in sorted(self.folder.glob("*.journal")):
-                if path not in self._locked and (descriptor := _lock(path)) is not None:
-                    self._locked[path] = descriptor
-                    for place, record in records_of(path):
-                        if isinstance(record, Settled):
-                            found[place] = record
-                        elif isinstance(record, Done):
-                            done.add(record.request_id)
+        for path in [each for each in sorted(self.folder.glob("*.journal")) if each not in self._locked]:
+            with suppress(BlockingIOError, FileNotFoundError):
+                self._locked[path] = _lock(path)
+                for place, record in records_of(path):
+                    if isinstance(record, Settled):
+                        found[place] = record
+                    elif isinstance(record, Done):
+                        done.add(record.request_id)
         unsettled = {place: record for place, record in found.items() if record.request_id not in done}
         for place, record in unsettled.items():
             self._unsettled.setdefault(place.path, set()).add(record.request_id)
@@ -295,20 +294,21 @@ def _record(line: bytes) -> Record | None:
     return record
 
 
-def _lock(path: Path) -> int | None:
-    """A descriptor that holds the file's lock; None where a living process does, or the file is gone."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
-    except FileNotFoundError:
-        return None
+def _lock(path: Path) -> int:
+    """A descriptor that holds the file's lock.
+
+    Raises:
+        BlockingIOError: a living process holds it.
+        FileNotFoundError: the file is gone.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        # Who held the lock until now may have given the file its other name.
+        path.stat()
+    except OSError:
         os.close(descriptor)
-        return None
-    if not path.exists():
-        os.close(descriptor)
-        return None
+        raise
     return descriptor
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,7 @@ from kong_plugins.llm.journal import (
     line_of,
 )
 from stack.programs import REPOSITORY
+from tests.exhaustion import no_free_descriptor
 
 WRITER = """
 import sys
@@ -229,6 +230,32 @@ def test_a_folder_that_was_taken_away_is_made_again(journal: Journal, clock: Clo
 
     assert journal.read(lost) is None
     assert journal.read(journal.append(settled("r2"))) == settled("r2")
+
+
+def test_a_process_that_can_open_nothing_more_brings_its_lines_to_the_disk_later(tmp_path: Path) -> None:
+    waits: list[Callable[[], None]] = []
+    journal = Journal(tmp_path, "meter", run_blocking=waits.append)
+    journal.append(settled())
+    with no_free_descriptor(), pytest.raises(OSError, match="open files"):
+        journal.sync()
+    assert waits == []
+
+    journal.sync()
+
+    assert len(waits) == 1
+    journal.close()
+
+
+def test_a_file_that_has_gone_in_the_meantime_stops_nothing(journal: Journal) -> None:
+    journal.append(settled())
+    (journal.folder / "dead-1-000001.journal").symlink_to("gone")
+    (journal.folder / "dead-1-000002.journal").write_bytes(line_of(settled("r2")))
+    other = Journal(journal.folder, "other", most_bytes=10_000)
+
+    assert [record.request_id for record in other.adopt().values()] == ["r2"]
+    other.append(settled("r3"))
+    assert list(other.records()) == [settled("r2"), settled(), settled("r3")]
+    other.close()
 
 
 def test_a_mark_outlives_its_process(journal: Journal) -> None:

@@ -20,6 +20,7 @@ from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.recovery import Recovery
 from kong_plugins.llm.release import PolicyDocument
 from kong_plugins.llm.store import BudgetState, Store
+from tests.exhaustion import no_free_descriptor
 from tests.llm.gateway import BUDGET, Gateway, body, completion, finished
 from tests.llm.proxy import LossyProxy
 from tests.llm.store.conftest import OwnValkey
@@ -209,6 +210,44 @@ def test_a_redis_that_was_emptied_gets_back_what_was_held_and_posted(node: Node,
     assert (late.kind, late.quality, late.uncounted) == ("posted", "exact", True)
     assert (node.budget().spent, node.budget().held) == (0, 0)
     assert node.store.open_holds("acme") == 0
+
+
+def test_what_has_outlived_its_lease_is_not_held_again(node: Node, own_valkey: OwnValkey) -> None:
+    brief = msgspec.structs.replace(node.gateway.settings, deadline_ms=1, lease_grace_ms=0)
+    Admission(node.store, brief, outbox=node.outbox).admit(node_caller(node), body(), "openai_chat")
+    running = node.gateway.admit()
+    eventually(lambda: node.store.expire_due("acme") == 1, "the lease of the first is over")
+    wait_until_watched(node)
+    own_valkey.client.flushall()
+
+    eventually(lambda: node.store.open_holds("acme") > 0, "the other is held again")
+
+    node.publish_anew(node.document)
+    assert node.budget().held == running.meter.hold_nusd
+
+
+def test_an_outbox_goes_on_after_an_error(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    node.folder.mkdir(parents=True, exist_ok=True)
+    in_the_way = node.folder / "acme.mark"
+    in_the_way.mkdir()
+    node.finish(node.gateway.admit())
+    eventually(lambda: "goes on after an error" in caplog.text, "an error")
+
+    in_the_way.rmdir()
+
+    wait_until_watched(node)
+
+
+def test_an_outbox_goes_on_when_nothing_can_be_opened(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    node.gateway.admit()
+    with no_free_descriptor():
+        node.outbox.void("acme", "r1", b"{}")
+        eventually(lambda: "cannot be brought to the disk" in caplog.text, "the disk is out of reach")
+
+    grant = node.gateway.admit()
+    node.finish(grant)
+
+    eventually(arrived(node, 1), "it is sent")
 
 
 def test_a_loss_that_no_process_has_lived_through_is_noticed_by_the_next(node: Node, own_valkey: OwnValkey) -> None:

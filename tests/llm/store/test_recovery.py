@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from kong_plugins.llm.journal import Held, HeldBudget
 from kong_plugins.llm.limits import Granted, Unready
 from kong_plugins.llm.recovery import CounterPlace, Recovery
 from kong_plugins.llm.release import Budget
@@ -63,3 +66,26 @@ def test_counters_are_told_only_when_the_ledger_has_taken_every_event(engine: En
     assert told() is None
     engine.store.ack_events(engine.organization, [entry.entry_id for entry in entries])
     assert told() == [100]
+
+
+def test_a_hold_without_a_known_price_is_restored_without_one(engine: Engine) -> None:
+    recovery = Recovery(engine.store)
+    engine.enforce(MONEY)
+    engine.set_cap(MONEY, 1000)
+    held = Held(
+        organization=engine.organization,
+        request_id="r1",
+        lease_ends_at_ms=engine.now_ms + 1,
+        reserved_at_ms=engine.now_ms - 1000,
+        hold_nusd=None,
+        hold_tokens=10,
+        budgets=(HeldBudget(MONEY.id, "search", engine.period_name(MONEY), "nusd", 0),),
+        draft=msgspec.Raw(engine.fields_of("r1")),
+    )
+
+    assert [recovery.restore(held), recovery.restore(held)] == [True, False]
+
+    engine.pass_time(1)
+    assert engine.store.expire_due(engine.organization) == 1
+    [event] = engine.usage()
+    assert (event.kind, event.quality, event.amount_nusd, event.uncounted) == ("expired", "unpriced", None, True)
