@@ -53,7 +53,9 @@ def gateway_from(environment: Mapping[str, str], ports: Ports) -> Gateway:
     return Gateway(kind="kong", binary=binary, proxy_url=proxy_url, admin_url=admin_url)
 
 
-def gateway_program(gateway: Gateway, ports: Ports, *, prefix: Path, edge_settings: Path) -> Program:
+def gateway_program(
+    gateway: Gateway, ports: Ports, *, name: str = "gateway", prefix: Path, edge_settings: Path
+) -> Program:
     """The gateway as a program of ours; it starts its plugin servers itself.
 
     `prefix` must be short, since it holds Unix sockets. `edge_settings` is a file of NAME=value lines: nginx takes the
@@ -73,12 +75,12 @@ def gateway_program(gateway: Gateway, ports: Ports, *, prefix: Path, edge_settin
         "KONG_LUA_PACKAGE_PATH": f"{REPOSITORY}/kong_plugins/lua/?.lua;;",
         "KONG_PLUGINSERVER_NAMES": ",".join(PLUGIN_SERVERS),
     }
-    for name in PLUGIN_SERVERS:
-        environment |= _plugin_server(name, prefix, edge_settings)
+    for plugin in PLUGIN_SERVERS:
+        environment |= _plugin_server(plugin, prefix, edge_settings)
     if gateway.binary is None:
-        return Program(name="gateway", command=python("-m", "minikong"), environment=environment)
+        return Program(name=name, command=python("-m", "minikong"), environment=environment)
     command = [gateway.binary, "start"]
-    return Program(name="gateway", command=command, environment=environment | _kong_alone(), stop_group=True)
+    return Program(name=name, command=command, environment=environment | _kong_alone(), stop_group=True)
 
 
 def _kong_alone() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stack.gateway import gateway_program
-from stack.plan import Plan
+from stack.plan import Node, Plan
 from stack.ports import HOST
 from stack.postgres import postgres_program
 from stack.programs import Program, python, script
@@ -24,12 +24,13 @@ def databases(plan: Plan) -> list[Program]:
 def services(plan: Plan) -> list[Program]:
     """Everything else, in the order in which the log shows it."""
     programs = [_control_plane(plan), *_celery(plan), _ingest(plan), _provider(plan)]
-    if plan.gateway.kind != "running":
-        edge_settings = plan.run / "edge.env"
-        programs.append(
-            gateway_program(plan.gateway, plan.ports, prefix=plan.sockets / "gateway", edge_settings=edge_settings)
-        )
-    return programs
+    return [*programs, *(_gateway(node) for node in plan.nodes if node.gateway.kind != "running")]
+
+
+def _gateway(node: Node) -> Program:
+    return gateway_program(
+        node.gateway, node.ports, name=node.name, prefix=node.prefix, edge_settings=node.edge_settings
+    )
 
 
 def _control_plane(plan: Plan) -> Program:

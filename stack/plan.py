@@ -8,22 +8,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stack.errors import GatewayError
 from stack.gateway import Gateway, gateway_from
-from stack.ports import HOST, Ports, require_free
+from stack.ports import HOST, Ports, ports_of_gateways, require_free
 from stack.postgres import database_url
 from stack.secret_file import keep_secrets
 from stack.valkey import redis_url
 
-# A Unix socket's path has at most 107 bytes; the longest in this folder is /gateway/llm-token-meter.socket.
-_LONGEST_SOCKET_FOLDER: Final = 75
+# A Unix socket's path has at most 107 bytes; the longest in this folder is /gateway-10/llm-token-meter.socket.
+_LONGEST_SOCKET_FOLDER: Final = 73
 _EDGE_SETTINGS: Final = ("BURSAR_DEADLINE_MS", "BURSAR_LEASE_GRACE_MS", "BURSAR_MAX_REQUEST_BYTES")
 # Longer than a gateway's own default: here Redis shares its cores with everything else.
 _REDIS_TIMEOUT_MS: Final = "1000"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Node:
+    """One gateway with its plugin servers, as if on a machine of its own: `name` is that of its program and of its
+    folder, in which its settings and its journal lie; its sockets lie in `prefix`."""
+
+    name: str
+    gateway: Gateway
+    ports: Ports
+    folder: Path
+    prefix: Path
+
+    @property
+    def edge_settings(self) -> Path:
+        """The file with what its plugin servers need to know."""
+        return self.folder / "edge.env"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One system: its folder, its ports, its secrets, and what of it is somebody else's.
+    """One system: its folder, its ports, its secrets, its gateway nodes, and what of it is somebody else's.
 
     `sockets` is the run directory, or a folder of its own where that has too long a name. `provider_pace` is how many
     milliseconds the simulated provider takes for its first token and for each.
@@ -33,7 +51,7 @@ class Plan:
     sockets: Path
     ports: Ports
     secrets: Mapping[str, str]
-    gateway: Gateway
+    nodes: tuple[Node, ...]
     redis_url: str
     database_url: str
     own_redis: bool
@@ -49,10 +67,9 @@ class Plan:
     def provider_url(self) -> str:
         return f"http://{HOST}:{self.ports.provider}"
 
-    @property
-    def edge_environment(self) -> dict[str, str]:
+    def edge_environment(self, node: Node) -> dict[str, str]:
         """What a gateway node needs to know (kong_plugins/llm/settings.py)."""
-        journal = {"BURSAR_JOURNAL_DIR": str(self.run / "journal")}
+        journal = {"BURSAR_JOURNAL_DIR": str(node.folder / "journal")}
         return {"REDIS_URL": self.redis_url, **journal, **self._shared_secrets, **self.edge_settings}
 
     @property
@@ -72,7 +89,7 @@ class Plan:
         return {name: self.secrets[name] for name in ("BURSAR_KEY_PEPPER", "BURSAR_CREDENTIAL_KEY")}
 
 
-def make_plan(run: Path, ports: Ports, environment: Mapping[str, str]) -> Plan:
+def make_plan(run: Path, ports: Ports, environment: Mapping[str, str], *, gateways: int = 1) -> Plan:
     """Decide everything for a run directory, which is made if it is not there; secrets are kept in it.
 
     Raises:
@@ -81,15 +98,15 @@ def make_plan(run: Path, ports: Ports, environment: Mapping[str, str]) -> Plan:
     """
     run = run.absolute()
     run.mkdir(parents=True, exist_ok=True)
-    gateway = gateway_from(environment, ports)
+    sockets = _socket_folder(run)
     secrets = keep_secrets(run / "secrets", environment)
     redis, database = environment.get("REDIS_URL"), environment.get("DATABASE_URL")
     plan = Plan(
         run=run,
-        sockets=_socket_folder(run),
+        sockets=sockets,
         ports=ports,
         secrets=secrets,
-        gateway=gateway,
+        nodes=_nodes(run, sockets, ports, environment, gateways),
         redis_url=redis or redis_url(ports.redis, secrets["REDIS_PASSWORD"]),
         database_url=database or database_url(ports.postgres, secrets["POSTGRES_PASSWORD"]),
         own_redis=not redis,
@@ -107,9 +124,20 @@ def make_plan(run: Path, ports: Ports, environment: Mapping[str, str]) -> Plan:
     return plan
 
 
+def _nodes(run: Path, sockets: Path, ports: Ports, environment: Mapping[str, str], count: int) -> tuple[Node, ...]:
+    nodes = []
+    for number, node_ports in enumerate(ports_of_gateways(ports, count), start=1):
+        name = "gateway" if number == 1 else f"gateway-{number}"
+        gateway = gateway_from(environment, node_ports)
+        if gateway.kind == "running" and count > 1:
+            raise GatewayError("a Kong that runs already is one gateway: unset KONG_ADMIN_URL and KONG_PROXY_URL")
+        nodes.append(Node(name=name, gateway=gateway, ports=node_ports, folder=run / name, prefix=sockets / name))
+    return tuple(nodes)
+
+
 def _needed_ports(plan: Plan) -> list[str]:
     names = ["control_plane", "provider"]
-    names += ["gateway", "kong_admin"] if plan.gateway.kind != "running" else []
+    names += ["gateway", "kong_admin"] if plan.nodes[0].gateway.kind != "running" else []
     names += ["redis"] if plan.own_redis else []
     names += ["postgres"] if plan.own_postgres else []
     return names

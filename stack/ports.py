@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Final
 
 from stack.errors import PortError
@@ -43,6 +43,18 @@ def ports_from(environment: Mapping[str, str]) -> Ports:
 def free_ports() -> Ports:
     """Ports that nothing listens on, all different."""
     return resolved(Ports(**dict.fromkeys(_variables(), 0)))
+
+
+def ports_of_gateways(ports: Ports, count: int) -> list[Ports]:
+    """These ports for the first gateway of a system; each further one has a gateway's two ports of its own."""
+    taken, several = set(astuple(ports)), [ports]
+    while len(several) < count:
+        pair = {}
+        for name in ("gateway", "kong_admin"):
+            pair[name] = _pick(taken)
+            taken.add(pair[name])
+        several.append(replace(ports, **pair))
+    return several
 
 
 def resolved(ports: Ports) -> Ports:

@@ -19,7 +19,7 @@ from demo.seed import SeedError, seed
 from stack.errors import StartError
 from stack.gateway import CONFIGURATION
 from stack.layout import databases, services
-from stack.plan import Plan, make_plan
+from stack.plan import Node, Plan, make_plan
 from stack.ports import Ports, free_ports
 from stack.postgres import create_database, initialise
 from stack.programs import REPOSITORY, python
@@ -37,11 +37,11 @@ _ORGANIZATION: Final = ("--organization=acme", "--name=Acme Corp", "--time-zone=
 
 
 class Stack:
-    """Bursar on this machine: databases, control plane, gateway and a provider.
+    """Bursar on this machine: databases, control plane, gateways and a provider.
 
     `settings` goes over the environment, an empty value unsets: BURSAR_… for the programs, REDIS_URL and DATABASE_URL
     for servers of yours, BURSAR_GATEWAY and KONG_… for another gateway. Without `ports` it takes free ones.
-    `ready` is what `ready.json` says.
+    Of several `gateways` each is as if on a machine of its own. `ready` is what `ready.json` says.
     """
 
     def __init__(
@@ -49,12 +49,14 @@ class Stack:
         run: Path,
         *,
         ports: Ports | None = None,
+        gateways: int = 1,
         settings: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.ready: dict[str, Any] = {}
         self._folder = RunFolder(run)
         self._ports = ports or free_ports()
+        self._gateways = gateways
         self._environment = {name: value for name, value in {**os.environ, **(settings or {})}.items() if value}
         self._say = say
         self._plan: Plan | None = None
@@ -109,18 +111,21 @@ class Stack:
 
     def _start(self) -> None:
         self._folder.take()
-        self._plan = plan = make_plan(self._folder.path, self._ports, self._environment)
+        self._plan = plan = make_plan(self._folder.path, self._ports, self._environment, gateways=self._gateways)
         if plan.own_postgres and not (plan.run / "postgres").exists():
             self._say("making a database cluster")
             initialise(plan.run / "postgres", plan.secrets["POSTGRES_PASSWORD"])
-        write_settings(plan.run / "edge.env", plan.edge_environment)
+        for node in plan.nodes:
+            node.folder.mkdir(mode=0o700, exist_ok=True)
+            write_settings(node.edge_settings, plan.edge_environment(node))
         servers, others = databases(plan), services(plan)
         self._supervisor = Supervisor(
             plan.run, plan.sockets / "supervisor.sock", [*servers, *others], self._environment
         )
         self._supervisor.start()
         self._supervisor.run(*(program.name for program in servers))
-        self._supervisor.run(*(program.name for program in others if program.name in ("provider", "gateway")))
+        early = {"provider", *(node.name for node in plan.nodes)}
+        self._supervisor.run(*(program.name for program in others if program.name in early))
         self._await_databases(plan)
         self._supervisor.run("control-plane")
         may_admit = self._migrate(plan)
@@ -129,7 +134,10 @@ class Stack:
             self._say("Redis has lost its counters: rebuilding them from the ledger")
             self._manage(plan, "rebuild_counters")
         self._seed(plan)
-        self._await_gateway(plan)
+        for node in plan.nodes:
+            self._await_gateway(node)
+        for running in ("worker", "beat", "ingest"):
+            self._await(running, partial(self._has_settled, running), running)
         self.ready = self._description(plan)
         self._folder.say_ready(self.ready)
 
@@ -176,18 +184,16 @@ class Stack:
         )
         self._folder.keep_keys(keys)
 
-    def _await_gateway(self, plan: Plan) -> None:
-        gateway = plan.gateway
+    def _await_gateway(self, node: Node) -> None:
+        gateway = node.gateway
         if gateway.kind == "running":
             configuration = {"config": CONFIGURATION.read_text()}
             httpx.post(f"{gateway.admin_url}/config", json=configuration, timeout=30).raise_for_status()
-        name = None if gateway.kind == "running" else "gateway"
-        self._await(name, lambda: http_answers(f"{gateway.admin_url}/status"), "the gateway's admin API")
+        name = None if gateway.kind == "running" else node.name
+        self._await(name, lambda: http_answers(f"{gateway.admin_url}/status"), f"the {node.name}'s admin API")
         # A call without a key: its refusal comes from a plugin server, so those answer as well.
         chat = f"{gateway.proxy_url}/v1/chat/completions"
-        self._await(name, lambda: http_answers(chat, method="POST", status=401), "the gateway")
-        for running in ("worker", "beat", "ingest"):
-            self._await(running, partial(self._has_settled, running), running)
+        self._await(name, lambda: http_answers(chat, method="POST", status=401), f"the {node.name}")
 
     def _has_settled(self, program: str) -> bool:
         """Whether a program that answers nobody has lived for a while."""
@@ -217,8 +223,9 @@ class Stack:
 
     def _description(self, plan: Plan) -> dict[str, Any]:
         return {
-            "gateway": plan.gateway.proxy_url,
-            "kong_admin": plan.gateway.admin_url,
+            "gateway": plan.nodes[0].gateway.proxy_url,
+            "gateways": {node.name: node.gateway.proxy_url for node in plan.nodes},
+            "kong_admin": plan.nodes[0].gateway.admin_url,
             "control_plane": plan.control_plane_url,
             "provider": plan.provider_url,
             "admin": {"username": "admin", "password": plan.secrets["BURSAR_ADMIN_PASSWORD"]},

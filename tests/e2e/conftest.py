@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
+from stack.processes import descendants_of, process_ids
 from stack.system import Stack
-from tests.e2e.processes import descendants_of, process_ids
 from tests.e2e.system import System
 
 # A test machine may be slower than any Redis time-out that suits production.
@@ -27,14 +27,14 @@ class RunningSystem:
     run: Path
 
     def plugin_server_ids(self, name: str) -> list[int]:
-        return process_ids("bursar-pluginserver", name, str(self.run / "edge.env"))
+        return process_ids("bursar-pluginserver", name, str(self.run / "gateway" / "edge.env"))
 
     def gateway_ids(self) -> list[int]:
         """The gateway's own processes, without the plugin servers that it has started."""
         supervised = self.stack.process_id("gateway")
         if supervised is None:
             return []
-        plugin_servers = process_ids("bursar-pluginserver", str(self.run / "edge.env"))
+        plugin_servers = process_ids("bursar-pluginserver", str(self.run / "gateway" / "edge.env"))
         return [each for each in (supervised, *descendants_of(supervised)) if each not in plugin_servers]
 
 

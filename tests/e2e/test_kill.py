@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from bench.results import publish
+from stack.processes import kill_at_once
 from tests.e2e.conftest import RunningSystem
-from tests.e2e.processes import kill_at_once
 from tests.e2e.system import Team, eventually
 
 WORKERS = 8

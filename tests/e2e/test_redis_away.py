@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from stack.processes import kill_at_once
 from stack.system import Stack
 from tests.e2e.conftest import RunningSystem
-from tests.e2e.processes import kill_at_once
 from tests.e2e.system import System, eventually
 from tests.e2e.test_kill import Load, seconds_until_served
 

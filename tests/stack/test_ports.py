@@ -8,7 +8,7 @@ from dataclasses import astuple, replace
 import pytest
 
 from stack.errors import PortError
-from stack.ports import Ports, free_ports, ports_from, require_free
+from stack.ports import Ports, free_ports, ports_from, ports_of_gateways, require_free
 
 
 def test_ports_have_defaults_and_a_variable_each() -> None:
@@ -21,6 +21,13 @@ def test_zero_takes_any_free_port() -> None:
     assert ports.control_plane != 0
     assert replace(ports, control_plane=8080) == Ports()
     assert len(set(astuple(free_ports()))) == len(astuple(Ports()))
+
+
+def test_each_further_gateway_has_two_ports_of_its_own_and_shares_the_rest() -> None:
+    several = ports_of_gateways(Ports(), 3)
+    assert several[0] == Ports()
+    assert len({port for ports in several for port in (ports.gateway, ports.kong_admin)}) == 6
+    assert all(replace(ports, gateway=8000, kong_admin=8001) == Ports() for ports in several)
 
 
 @pytest.mark.parametrize("text", ["http", "-1", "70000", "80.5"])
