@@ -18,6 +18,7 @@ from control_plane.amounts import amount_text
 from control_plane.catalog.models import Model
 from control_plane.keys.models import VirtualKey
 from control_plane.ledger.models import DeadLetter, HourRollup, Reconciliation, UsageEvent
+from control_plane.ledger.selectors import REMARKED, REMARKS
 from control_plane.ledger.spend_page import SpendPage
 from control_plane.teams.models import Team
 
@@ -62,13 +63,27 @@ class ModelFilter(NamedFilter):
     name_field = "name"
 
 
+class RemarkFilter(admin.SimpleListFilter):
+    """Filters by what befell a call on its way."""
+
+    title = "what befell it"
+    parameter_name = "remark"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(REMARKS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(REMARKED[value]) if value in REMARKED else queryset
+
+
 @admin.register(UsageEvent)
 class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
     list_display = (
         *("reserved_at_utc", "kind_label", "team", "key_name", "user", "request_model"),
-        *("tokens", "amount", "quality", "request_id"),
+        *("tokens", "amount", "quality", "remarks", "request_id"),
     )
-    list_filter = ("kind", TeamFilter, ModelFilter, "quality")
+    list_filter = ("kind", TeamFilter, ModelFilter, "quality", RemarkFilter)
     search_fields = ("=request_id",)
     search_help_text = "A whole request id"
     date_hierarchy = "reserved_at"
@@ -114,9 +129,27 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
     def hold(self, event: UsageEvent) -> str:
         return amount_text(event.hold_nusd, "nusd")
 
+    @admin.display(description="What befell it")
+    def remarks(self, event: UsageEvent) -> str:
+        remarks = {
+            f"degraded from {event.degraded_from}": event.degraded_from,
+            f"waited {(event.queued_ms or 0) / 1000:.1f} s": event.queued_ms,
+            f"a shadow refused: {', '.join(event.shadow_refusals)}": event.shadow_refusals,
+            f"refused: {event.refusing_scope}": event.refusing_scope,
+        }
+        return "; ".join(text for text, befell in remarks.items() if befell)
+
     readonly_fields = ("amount", "hold", "key_name", "reserved_text", "posted_text")
     fieldsets = (
-        (None, {"fields": ("request_id", "event_id", "kind", "outcome", "http_status", "refusing_scope")}),
+        (
+            None,
+            {
+                "fields": (
+                    *("request_id", "event_id", "kind", "outcome", "http_status"),
+                    *("refusing_scope", "shadow_refusals"),
+                )
+            },
+        ),
         ("Who", {"fields": ("organization", "team", "key_name", "key", "user", "tags", "tier")}),
         (
             "Where",
@@ -127,6 +160,7 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
                     "deployment",
                     "region",
                     "request_model",
+                    "degraded_from",
                     "response_model",
                     "candidates",
                 )
@@ -144,7 +178,12 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
         ),
         (
             "When",
-            {"fields": ("reserved_text", "posted_text", "latency_ms", "first_token_ms", "seq", "release", "trace_id")},
+            {
+                "fields": (
+                    *("reserved_text", "posted_text", "queued_ms", "latency_ms", "first_token_ms"),
+                    *("seq", "release", "trace_id"),
+                )
+            },
         ),
     )
 

@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 
 from kong_plugins.llm.events import EventKind
 from kong_plugins.llm.usage import Quality
@@ -65,6 +66,9 @@ class UsageEvent(models.Model):
     latency_ms = models.BigIntegerField(null=True)
     first_token_ms = models.BigIntegerField(null=True)
     trace_id = models.TextField()
+    degraded_from = models.TextField(db_default="")
+    queued_ms = models.BigIntegerField(null=True)
+    shadow_refusals = ArrayField(models.TextField(), db_default=[])
 
     class Meta:
         verbose_name = "event"
@@ -77,6 +81,13 @@ class UsageEvent(models.Model):
             models.Index(fields=["reserved_at"], name="ledger_event_time"),
             models.Index(fields=["organization", "team", "-id"], name="ledger_event_team"),
             models.Index(fields=["organization", "key", "-id"], name="ledger_event_key"),
+            models.Index(
+                fields=["organization", "reserved_at"], name="ledger_event_shadow", condition=~Q(shadow_refusals=[])
+            ),
+            models.Index(fields=["organization", "-id"], name="ledger_event_degraded", condition=~Q(degraded_from="")),
+            models.Index(
+                fields=["organization", "reserved_at"], name="ledger_event_refused", condition=Q(kind="refused")
+            ),
         ]
 
     def __str__(self) -> str:
@@ -131,9 +142,7 @@ class HourRollup(Rollup):
         ]
         indexes = [
             models.Index(fields=["organization", "day"], name="ledger_hour_day"),
-            models.Index(
-                fields=["organization", "day"], name="ledger_hour_not_in_day", condition=models.Q(is_in_day=False)
-            ),
+            models.Index(fields=["organization", "day"], name="ledger_hour_not_in_day", condition=Q(is_in_day=False)),
         ]
 
     def __str__(self) -> str:

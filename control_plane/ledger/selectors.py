@@ -19,6 +19,17 @@ GroupBy = Literal["team", "key", "user", "model"]
 GROUP_COLUMNS: Final[dict[GroupBy, str]] = {"team": "team", "key": "key", "user": "user", "model": "request_model"}
 # Calls that a provider charges for; a refused call never reached one, a voided call was not billed.
 _CALLS: Final = Q(kind__in=("posted", "expired"))
+# What can befall a call on its way to a provider, and the words for it.
+REMARKED: Final = {
+    "degraded": ~Q(degraded_from=""),
+    "shadow_refused": ~Q(shadow_refusals=[]),
+    "queued": Q(queued_ms__gt=0),
+}
+REMARKS: Final = {
+    "degraded": "Went to another model",
+    "shadow_refused": "A shadow would have refused it",
+    "queued": "Waited in a line",
+}
 _CHARGES: Final = _CALLS | Q(kind="adjusted")
 
 

@@ -29,6 +29,17 @@ class InstantField(serializers.Field[datetime | None, str, str, Any]):
             self.fail("invalid")
 
 
+class TruthField(serializers.Field[bool, str, bool, Any]):
+    """The word true or false of a query string."""
+
+    default_error_messages: ClassVar = {"invalid": "Say true or false."}
+
+    def to_internal_value(self, data: str) -> bool:
+        if data not in ("true", "false"):
+            self.fail("invalid")
+        return data == "true"
+
+
 class SpanQuery(StrictSerializer[UsageEvent]):
     """`from` is inclusive, `to` exclusive; either may be left out."""
 
@@ -54,6 +65,8 @@ class EventsQuery(SpanQuery):
     team = serializers.CharField(required=False)
     key = serializers.CharField(required=False)
     kind = serializers.ChoiceField(choices=EVENT_KINDS, required=False)
+    degraded = TruthField(required=False)
+    shadow_refused = TruthField(required=False)
     cursor = serializers.CharField(required=False)
     page_size = serializers.CharField(required=False)
 

@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from control_plane.api.models import ApiToken
 from control_plane.api.views import Pages
 from control_plane.ledger.models import UsageEvent
-from control_plane.ledger.selectors import Spend, spend_by
+from control_plane.ledger.selectors import REMARKED, Spend, spend_by
 from control_plane.ledger.serializers import EventSerializer, EventsQuery, SpanQuery, SpendQuery
 
 
@@ -43,8 +43,13 @@ class EventsView(generics.ListAPIView[UsageEvent]):
     def get_queryset(self) -> QuerySet[UsageEvent]:
         query = _asked(EventsQuery, self.request)
         start, end = query.pop("start"), query.pop("end")
+        remarks = [
+            REMARKED[name] if query.pop(name) else ~REMARKED[name]
+            for name in ("degraded", "shadow_refused")
+            if name in query
+        ]
         equal = {name: value for name, value in query.items() if name not in ("cursor", "page_size")}
-        events = UsageEvent.objects.filter(organization=_token(self.request).organization.slug, **equal)
+        events = UsageEvent.objects.filter(*remarks, organization=_token(self.request).organization.slug, **equal)
         if start is not None:
             events = events.filter(reserved_at__gte=start)
         return events if end is None else events.filter(reserved_at__lt=end)

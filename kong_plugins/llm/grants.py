@@ -25,7 +25,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class CallFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The fields of a call's UsageEvent that are known when it is admitted."""
+    """The fields of a call's UsageEvent that are known when it is admitted; `shadow_refusals` only once it is."""
 
     request_id: str
     organization: str
@@ -45,6 +45,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     requested_max_tokens: int | None = None
     input_bound_tokens: int | None = None
     trace_id: str | None = None
+    shadow_refusals: tuple[str, ...] = ()
 
 
 def event_fields(facts: CallFacts, **more: object) -> bytes:

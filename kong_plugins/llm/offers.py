@@ -121,7 +121,7 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
         deadline_ms=deadline_ms,
         response_headers=response_headers(offer.facts, offer.deployment, terms, granted.limits),
         meter=Meter(
-            facts=offer.facts,
+            facts=msgspec.structs.replace(offer.facts, shadow_refusals=granted.shadow_refusals),
             terms=terms,
             hold_nusd=granted.granted_nusd,
             reserved_at_ms=granted.reserved_at_ms,

@@ -299,8 +299,16 @@ def _held(reservation: Reservation, granted: Granted) -> Held:
             )
             for check in reservation.budgets
         ),
-        draft=msgspec.Raw(reservation.draft),
+        draft=msgspec.Raw(_draft(reservation, granted)),
     )
+
+
+def _draft(reservation: Reservation, granted: Granted) -> bytes:
+    """The fields of the call's event, with what only the grant has shown."""
+    if not granted.shadow_refusals:
+        return reservation.draft
+    fields = msgspec.json.decode(reservation.draft)
+    return msgspec.json.encode(fields | {"shadow_refusals": granted.shadow_refusals})
 
 
 def _period(check: BudgetCheck, at_ms: int) -> str:

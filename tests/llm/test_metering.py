@@ -11,9 +11,11 @@ from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.events import UsageEvent
 from kong_plugins.llm.grants import Grant
 from kong_plugins.llm.metering import settle
+from kong_plugins.llm.release import Limit, Scope
 from tests.llm.cast import deployment
 from tests.llm.gateway import BUDGET, Gateway, answer, completion, finished
 
+TEAM = Scope(kind="team", subject=None)
 CHUNK = b'data: {"id":"c","model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":" word"}}]}\n\n'
 
 
@@ -51,6 +53,15 @@ def test_an_answer_is_booked_at_the_providers_own_count(budget: Gateway) -> None
     assert (event.hold_nusd, event.granted_max_tokens) == (grant.meter.hold_nusd, 50)
     assert event.response_model == "gpt-4o-mini-2024-07-18"
     assert (event.latency_ms, event.first_token_ms) == (120, 40)
+
+
+def test_the_shadows_that_would_have_refused_a_call_stand_in_its_event(gateway: Gateway) -> None:
+    shadow = Limit(id="shadow", scope=TEAM, unit="tokens", amount=1, window_ms=60_000, shadow=True)
+    gateway.publish(limits=(shadow,))
+
+    event = settled(gateway, gateway.admit(), completion())
+
+    assert event.shadow_refusals == ("team limit of tokens per minute",)
 
 
 def test_a_call_that_is_reported_twice_is_booked_once(budget: Gateway) -> None:

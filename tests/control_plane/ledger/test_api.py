@@ -199,6 +199,26 @@ def test_events_are_found_by_what_they_are_about(api: Api, traffic: Traffic, con
     assert events(api, to=first_of_month) == []
 
 
-@pytest.mark.parametrize("query", [{"kind": "odd"}, {"from": "x"}, {"colour": "red"}, {"team": "nul\0"}])
+def test_events_are_found_by_what_befell_them(api: Api, traffic: Traffic, consumer: Consumer) -> None:
+    usual = traffic.call()
+    degraded = traffic.call(degraded_from="large", candidates=["large-at-openai: team monthly budget", "mini"])
+    shadowed = traffic.call(shadow_refusals=["team limit of requests per minute"], queued_ms=1_500)
+    consumer.drain()
+
+    assert events(api, degraded="true") == [degraded]
+    assert events(api, degraded="false") == [shadowed, usual]
+    assert events(api, shadow_refused="true") == [shadowed]
+    assert events(api, shadow_refused="false", degraded="false") == [usual]
+    [event] = api.get(f"events?request_id={shadowed}")["results"]
+    assert (event["shadow_refusals"], event["queued_ms"]) == (["team limit of requests per minute"], 1_500)
+    assert event["degraded_from"] is None
+    [event] = api.get(f"events?request_id={degraded}")["results"]
+    assert (event["degraded_from"], event["queued_ms"], event["shadow_refusals"]) == ("large", None, [])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"degraded": "yes"}, {"shadow_refused": ""}, {"kind": "odd"}, {"from": "x"}, {"colour": "red"}, {"team": "nul\0"}],
+)
 def test_a_filter_that_makes_no_sense_is_refused_by_name(api: Api, query: dict[str, str]) -> None:
     assert api.refused_fields("GET", f"events?{urlencode(query)}", None) == set(query)

@@ -109,6 +109,22 @@ def test_events_are_listed_found_and_shown_and_cannot_be_changed(
     assert pages.get(f"{EVENTS}add/").status_code == 403
 
 
+def test_what_befell_a_call_is_shown_and_filtered_by(traffic: Traffic, consumer: Consumer, pages: Client) -> None:
+    usual = traffic.call()
+    degraded = traffic.call(degraded_from="large", queued_ms=1_500)
+    shadowed = traffic.call(shadow_refusals=["team limit of requests per minute"])
+    consumer.drain()
+
+    shown = {remark: text_of(pages, EVENTS, remark=remark) for remark in ("degraded", "shadow_refused", "queued")}
+
+    assert "degraded from large; waited 1.5 s" in shown["degraded"]
+    assert "a shadow refused: team limit of requests per minute" in shown["shadow_refused"]
+    found = {remark: [each for each in (usual, degraded, shadowed) if each in text] for remark, text in shown.items()}
+    assert found == {"degraded": [degraded], "shadow_refused": [shadowed], "queued": [degraded]}
+    page = text_of(pages, f"{EVENTS}{UsageEvent.objects.get(request_id=degraded).pk}/change/")
+    assert "Degraded from large" in page
+
+
 def test_dead_letters_and_the_state_of_the_books_are_shown(traffic: Traffic, consumer: Consumer, pages: Client) -> None:
     traffic.call(organization="somebody-else")
     consumer.drain()

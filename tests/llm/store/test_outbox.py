@@ -18,7 +18,7 @@ from kong_plugins.llm.journal import Journal
 from kong_plugins.llm.metering import settle
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.recovery import Recovery
-from kong_plugins.llm.release import PolicyDocument
+from kong_plugins.llm.release import Limit, PolicyDocument, Scope
 from kong_plugins.llm.store import BudgetState, Store
 from tests.exhaustion import no_free_descriptor
 from tests.llm.gateway import BUDGET, Gateway, body, completion, finished
@@ -26,6 +26,9 @@ from tests.llm.proxy import LossyProxy
 from tests.llm.store.conftest import OwnValkey
 from tests.servers import eventually
 
+SHADOW = Limit(
+    id="shadow", scope=Scope(kind="team", subject=None), unit="tokens", amount=1, window_ms=60_000, shadow=True
+)
 COST_NUSD = 9 * 150 + 20 * 600
 
 
@@ -263,6 +266,7 @@ def test_a_loss_that_no_process_has_lived_through_is_noticed_by_the_next(node: N
 
 
 def test_a_restored_hold_that_is_never_settled_is_posted_in_full(node: Node, own_valkey: OwnValkey) -> None:
+    node.gateway.publish(budgets=(BUDGET,), limits=(SHADOW,))
     short = msgspec.structs.replace(node.gateway.settings, deadline_ms=2000, lease_grace_ms=1000)
     grant = Admission(node.store, short, outbox=node.outbox).admit(node_caller(node), body(), "openai_chat")
     wait_until_watched(node)
@@ -272,6 +276,7 @@ def test_a_restored_hold_that_is_never_settled_is_posted_in_full(node: Node, own
     eventually(lambda: node.store.expire_due("acme") == 1, "its lease is over")
     [expired] = node.gateway.events()
     assert (expired.kind, expired.amount_nusd, expired.uncounted) == ("expired", grant.meter.hold_nusd, True)
+    assert expired.shadow_refusals == ("team limit of tokens per minute",)
 
     node.finish(grant)
     [late] = node.gateway.events()
