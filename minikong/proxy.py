@@ -38,7 +38,7 @@ class _Refused(Exception):
 
 
 class _ClientGone(Exception):
-    """The client left before its request was whole."""
+    """The client left before its request was whole, or before it was decided on."""
 
 
 class Proxy:
@@ -100,9 +100,20 @@ class Proxy:
         exchange.plan = configuration.plans[match.route.id]
         exchange.target = _target(exchange)
         exchange.forwarded = forwarded_lines(exchange)
-        await self._runloop.decide(exchange, phase.ACCESS)
+        await self._decide_access(exchange, receive)
         if exchange.exit is None and not exchange.target.host:
             exchange.exit = kong_error(exchange, 503, "no Service found with those values")
+
+    async def _decide_access(self, exchange: Exchange, receive: Receive) -> None:
+        """Run access. Where nginx is told to check (lua_check_client_abort), it ends as soon as the client has left;
+        else it runs to its end, and the client is missed after it."""
+        if not self._settings.checks_client_abort:
+            await self._runloop.decide(exchange, phase.ACCESS)
+            return
+        async with ClientWatch(receive) as watch:
+            await self._runloop.decide(exchange, phase.ACCESS)
+        if watch.client_is_gone:
+            raise _ClientGone
 
     def _check_head(self, incoming: Incoming) -> None:
         unique = [name for name, _ in incoming.headers.lines if name in _UNIQUE]

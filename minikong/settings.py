@@ -23,6 +23,7 @@ _DEFAULTS: Final = {
     "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": "0",
     "KONG_NGINX_HTTP_CLIENT_BODY_BUFFER_SIZE": "8k",
     "KONG_NGINX_HTTP_LUA_SOCKET_READ_TIMEOUT": "60s",
+    "KONG_NGINX_PROXY_LUA_CHECK_CLIENT_ABORT": "off",
     "KONG_NGINX_MAIN_ENV": "",
     "KONG_LOG_LEVEL": "notice",
 }
@@ -80,6 +81,7 @@ class Settings:
     max_body_bytes: int
     body_buffer_bytes: int
     read_timeout_ms: int
+    checks_client_abort: bool
     log_level: str
     without_effect: tuple[str, ...]
 
@@ -108,6 +110,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         max_body_bytes=_bytes(values, "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE"),
         body_buffer_bytes=_bytes(values, "KONG_NGINX_HTTP_CLIENT_BODY_BUFFER_SIZE"),
         read_timeout_ms=_milliseconds(values, "KONG_NGINX_HTTP_LUA_SOCKET_READ_TIMEOUT"),
+        checks_client_abort=_switch(values, "KONG_NGINX_PROXY_LUA_CHECK_CLIENT_ABORT"),
         log_level=values["KONG_LOG_LEVEL"],
         without_effect=tuple(sorted(_WITHOUT_EFFECT & values.keys())),
     )
@@ -174,6 +177,12 @@ def _passed_on(directive: str, environment: Mapping[str, str]) -> dict[str, str]
         elif name in environment:
             passed[name] = environment[name]
     return passed
+
+
+def _switch(values: Mapping[str, str], variable: str) -> bool:
+    if values[variable] not in ("on", "off"):
+        raise SettingsError(f"{variable}: {values[variable]!r} is neither on nor off")
+    return values[variable] == "on"
 
 
 def _bytes(values: Mapping[str, str], variable: str) -> int:

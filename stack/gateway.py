@@ -71,6 +71,7 @@ def gateway_program(
         "KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": "12m",
         "KONG_NGINX_HTTP_CLIENT_BODY_BUFFER_SIZE": "1m",
         "KONG_NGINX_HTTP_LUA_SOCKET_READ_TIMEOUT": "5s",
+        "KONG_NGINX_PROXY_LUA_CHECK_CLIENT_ABORT": "on",
         "KONG_PLUGINS": "bundled,llm-key-auth,llm-rate-limit,llm-guard,llm-token-meter",
         "KONG_LUA_PACKAGE_PATH": f"{REPOSITORY}/kong_plugins/lua/?.lua;;",
         "KONG_PLUGINSERVER_NAMES": ",".join(PLUGIN_SERVERS),

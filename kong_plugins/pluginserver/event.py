@@ -36,7 +36,7 @@ class Event:
         self._phase = phase
         self._step_timeout_s = step_timeout_s
         self._messages: SimpleQueue[Message] = SimpleQueue()
-        self._answers: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[Any, Any] | None] = SimpleQueue()
         self._greenlet: Greenlet[[], None] | None = None
         self.is_over = False
 
@@ -71,16 +71,26 @@ class Event:
     def get(self) -> tuple[Any, Any]:
         """Kong's answer to the handler's call, as (data, error)."""
         try:
-            answer: tuple[Any, Any] = self._answers.get(timeout=self._step_timeout_s)
+            answer: tuple[Any, Any] | None = self._answers.get(timeout=self._step_timeout_s)
         except Empty:
             _logger.warning("%s: Kong never answered a call, so its request is gone", self._phase)
             self.is_over = True
             raise GreenletExit from None
+        if answer is None:
+            raise GreenletExit
         return answer
 
     def answer(self, data: Any, error: Any) -> None:
         """Kong's answer has arrived."""
         self._answers.put((data, error))
+
+    def hang_up(self) -> None:
+        """Kong listens no more, as its request is gone: the call that the handler is in, or its next one, ends it.
+
+        Not the handler itself at once: it may be at work that must not be torn, and clears up as it ends.
+        """
+        self.is_over = True
+        self._answers.put(None)
 
     def next_message(self, timeout_s: float) -> Message:
         """What is to be told to Kong now. A handler that takes too long is ended with a refusal.

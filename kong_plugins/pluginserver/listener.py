@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgpack
-from gevent import socket
+from gevent import GreenletExit, get_hub, getcurrent, socket
 from gevent.server import StreamServer
 from kong_pdk.exception import PDKException, PluginServerException
 
@@ -23,6 +25,7 @@ _logger = logging.getLogger(__name__)
 
 _BACKLOG: Final = 4096
 _RESPONSE: Final = 1
+_READ: Final = 1
 
 
 class Listener:
@@ -50,25 +53,59 @@ class Listener:
     def _serve(self, connection: socket.socket, _address: Any) -> None:
         unpacker = msgpack.Unpacker(_Reader(connection), strict_map_key=False, unicode_errors="surrogateescape")
         try:
-            for _, message_id, method, arguments in unpacker:
-                connection.sendall(self._response(message_id, method, arguments))
+            with _HangUp(connection) as hang_up:
+                for _, message_id, method, arguments in unpacker:
+                    with hang_up.ends_this_greenlet():
+                        error, result = self._response(method, arguments)
+                    self._send(connection, message_id, error, result)
         except OSError as error:
             _logger.debug("a connection broke: %s", error)
         except (ValueError, TypeError, msgpack.UnpackException):
             _logger.exception("a connection sent what is no call")
 
-    def _response(self, message_id: int, method: str, arguments: list[Any]) -> bytes:
+    def _send(self, connection: socket.socket, message_id: int, error: str | None, result: Any) -> None:
+        try:
+            connection.sendall(pack([_RESPONSE, message_id, error, result]))
+        except (OSError, GreenletExit):
+            if isinstance(result, dict) and "EventId" in result:
+                self._server.hang_up(result["EventId"])
+            raise
+
+    def _response(self, method: str, arguments: list[Any]) -> tuple[str | None, Any]:
+        """A call's error and its result, one of them None."""
         remote = self._remotes.get(method)
         if remote is None:
-            return pack([_RESPONSE, message_id, f"{method} is not a call of Kong's", None])
+            return f"{method} is not a call of Kong's", None
         try:
-            return pack([_RESPONSE, message_id, None, remote(*arguments)])
+            return None, remote(*arguments)
         except (PluginServerException, PDKException) as error:
             _logger.info("%s: %s", method, error)
-            return pack([_RESPONSE, message_id, str(error), None])
+            return str(error), None
         except Exception as error:
             _logger.exception("%s failed", method)
-            return pack([_RESPONSE, message_id, str(error) or type(error).__name__, None])
+            return str(error) or type(error).__name__, None
+
+
+class _HangUp:
+    """Notices that Kong closes a connection in the middle of a call, which nobody reads from meanwhile."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._readable = get_hub().loop.io(connection.fileno(), _READ)
+
+    def __enter__(self) -> _HangUp:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._readable.close()
+
+    @contextmanager
+    def ends_this_greenlet(self) -> Iterator[None]:
+        """Until left, the end of the connection is the end of the greenlet; Kong sends nothing before its answer."""
+        self._readable.start(getcurrent().kill, GreenletExit, False)
+        try:
+            yield
+        finally:
+            self._readable.stop()
 
 
 class _Reader:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gevent import Greenlet
+from gevent import Greenlet, GreenletExit
 from gevent.pool import Group
 from kong_pdk.exception import PluginServerException
 from kong_pdk.server import PluginServer
@@ -72,6 +72,12 @@ class HardenedPluginServer(PluginServer):  # type: ignore[misc]
         new.start(greenlet)
         return self._next_message(new)
 
+    def hang_up(self, event_id: int) -> None:
+        """Kong has closed the connection on which it waited for this event's next message."""
+        event = self.events.pop(event_id, None)
+        if event is not None:
+            event.hang_up()
+
     def _step(self, data: dict[str, Any], is_error: bool) -> dict[str, Any]:
         event = self.events.get(data["EventId"])
         if event is None:
@@ -81,7 +87,11 @@ class HardenedPluginServer(PluginServer):  # type: ignore[misc]
         return self._next_message(event)
 
     def _next_message(self, event: Event) -> dict[str, Any]:
-        message: Message = event.next_message(self._answer_timeout_s)
+        try:
+            message: Message = event.next_message(self._answer_timeout_s)
+        except GreenletExit:
+            self.hang_up(event.event_id)
+            raise
         if is_last(message):
             self.events.pop(event.event_id, None)
         return {"Data": message, "EventId": event.event_id}

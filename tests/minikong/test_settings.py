@@ -74,6 +74,7 @@ def test_what_has_no_effect_is_told() -> None:
         ({"KONG_PROXY_LISTEN": "localhost:70000"}, "'localhost:70000' is not host:port"),
         ({"KONG_NGINX_HTTP_CLIENT_MAX_BODY_SIZE": "ten"}, "'ten' is not a size"),
         ({"KONG_NGINX_HTTP_LUA_SOCKET_READ_TIMEOUT": "5 s"}, "'5 s' is not a time"),
+        ({"KONG_NGINX_PROXY_LUA_CHECK_CLIENT_ABORT": "yes"}, "neither on nor off"),
         ({"KONG_LOG_LEVEL": "loud"}, "'loud' is not one of debug"),
     ],
 )

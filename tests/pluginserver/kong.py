@@ -36,14 +36,18 @@ class KongWorker:
             RemoteError: the server answered with an error.
             ConnectionError: it closed the connection.
         """
-        self._message_id += 1
-        packed = msgpack.packb([0, self._message_id, method, arguments], unicode_errors="surrogateescape")
-        self._socket.sendall(packed)
+        self.send(method, *arguments)
         kind, message_id, error, result = self._receive()
         assert (kind, message_id) == (1, self._message_id)
         if error is not None:
             raise RemoteError(error)
         return result
+
+    def send(self, method: str, *arguments: Any) -> None:
+        """Make a call without waiting for its result."""
+        self._message_id += 1
+        packed = msgpack.packb([0, self._message_id, method, arguments], unicode_errors="surrogateescape")
+        self._socket.sendall(packed)
 
     def start_instance(self, plugin: str = "trial", **config: Any) -> int:
         started = self.call("plugin.StartInstance", {"Name": plugin, "Config": json.dumps(config)})

@@ -10,6 +10,7 @@ import pytest
 
 from tests.pluginserver.conftest import Running, running
 from tests.pluginserver.kong import RemoteError
+from tests.servers import eventually
 
 
 def assert_refused(calls: list[tuple[Any, ...]]) -> None:
@@ -85,6 +86,20 @@ def test_a_handler_that_takes_too_long_is_refused_before_kong_gives_up(tmp_path:
         assert_refused(worker.run(slow))
         assert worker.run(slow, "log") == []
         assert len(worker.run(sound)) == 2
+
+
+def test_a_handler_whose_request_is_gone_ends_at_its_next_call(server: Running) -> None:
+    """Kong closes the connection in the middle of a call where the client has left it."""
+    leaving, staying = server.worker(), server.worker()
+    beating, telling = staying.start_instance(behaviour="beat"), staying.start_instance(behaviour="tell_ended")
+    event_id, _ = leaving.begin(beating)
+    leaving.send("plugin.Step", {"EventId": event_id})
+
+    leaving.close()
+
+    eventually(lambda: staying.run(telling) == [("kong.ctx.shared.set", "ended", ["beating"])], "the handler has ended")
+    with pytest.raises(RemoteError, match="not found"):
+        staying.step(event_id)
 
 
 def test_text_that_is_no_utf8_passes_both_ways_unchanged(server: Running) -> None:

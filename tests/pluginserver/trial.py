@@ -16,6 +16,7 @@ priority = 7
 Schema = [{"behaviour": {"type": "string"}}]
 
 _MEETING = threading.Barrier(8)
+_ENDED: list[str] = []
 
 
 class Plugin:
@@ -66,6 +67,17 @@ class Plugin:
 
     def _tell_setting(self, kong: Any) -> None:
         kong.ctx.shared.set("setting", os.environ.get("BURSAR_TRIAL"))
+
+    def _beat(self, kong: Any) -> None:
+        try:
+            while True:
+                kong.ctx.shared.get("beat")
+                gevent.sleep(0.05)
+        finally:
+            _ENDED.append("beating")
+
+    def _tell_ended(self, kong: Any) -> None:
+        kong.ctx.shared.set("ended", _ENDED)
 
     def _leave(self, kong: Any) -> None:
         kong.request.get_headers()
