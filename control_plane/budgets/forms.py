@@ -53,7 +53,7 @@ class BudgetForm(ServiceForm[Budget]):
             self.fields["entered_amount"].initial = usd_from_nusd(amount) if self.instance.unit == "nusd" else amount
 
     def clean_subject(self) -> str | None:
-        return _checked_subject(self, has_periods=True)
+        return _checked_subject(self)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -114,7 +114,7 @@ class LimitForm(ServiceForm[Limit]):
         return cleaned
 
 
-def _checked_subject(form: Any, *, has_periods: bool = False) -> str | None:
+def _checked_subject(form: Any) -> str | None:
     """The subject, if it exists; what is fixed was checked when it was made."""
     if not form.instance._state.adding:
         subject: str | None = form.instance.subject
@@ -123,9 +123,7 @@ def _checked_subject(form: Any, *, has_periods: bool = False) -> str | None:
     if "organization" not in fields or "scope" not in fields:
         return None
     try:
-        return checked_subject(
-            fields["organization"], fields["scope"], fields["subject"] or None, has_periods=has_periods
-        )
+        return checked_subject(fields["organization"], fields["scope"], fields["subject"] or None)
     except ValidationError as error:
         raise ValidationError(error.message_dict["subject"]) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import ClassVar, Final, get_args
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
@@ -10,10 +10,11 @@ from django.core.validators import MaxLengthValidator, MaxValueValidator, MinVal
 from django.db import models
 from django.db.models import F, Q
 
+from control_plane.budgets.validators import MAX_QUEUE_MS, checked_tier_shares, refuse_idle
 from control_plane.keys.models import validate_tag
 from control_plane.names import validate_text
 from kong_plugins.llm.money import MAX_CAP_NUSD
-from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind
+from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind, Tier
 from kong_plugins.llm.windows import PeriodKind
 
 SCOPES: Final = [(kind, kind.capitalize()) for kind in get_args(ScopeKind)]
@@ -29,7 +30,14 @@ def default_thresholds() -> list[int]:
 
 class Scoped(models.Model):
     """Whom a budget or limit is about: a subject by its id, or each subject of the scope by itself;
-    optionally only for one request model, one provider, or keys with one tag."""
+    optionally only for one request model, one provider, or keys with one tag.
+
+    A call that does not fit may wait `queue_ms` in a line. `tier_shares_percent` is how much of the amount the calls
+    of a tier may use together, for tiers that may not use all of it.
+    """
+
+    # What has no effect where nothing is refused.
+    idle_in_shadow: ClassVar[tuple[str, ...]] = ("queue_ms",)
 
     organization = models.ForeignKey("teams.Organization", on_delete=models.PROTECT, related_name="%(class)ss")
     name = models.CharField(max_length=100, validators=[validate_text])
@@ -65,6 +73,14 @@ class Scoped(models.Model):
         help_text="Only for calls of keys with this tag.",
     )
     amount = models.BigIntegerField()
+    queue_ms = models.PositiveIntegerField(
+        default=0, help_text="How long a call that does not fit waits in line before it is refused; 0 refuses at once."
+    )
+    tier_shares_percent: models.JSONField[dict[Tier, int], dict[Tier, int]] = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="The most of the amount that the calls of a tier may use together; all of it where none is given.",
+    )
     shadow = models.BooleanField(default=False, help_text="Count and report, never refuse.")
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -80,10 +96,20 @@ class Scoped(models.Model):
                 violation_error_message=f"An amount is from 0 to {MAX_CAP_NUSD}.",
             ),
             models.CheckConstraint(condition=Q(scope__in=get_args(ScopeKind)), name="%(class)s_scope"),
+            models.CheckConstraint(
+                condition=Q(queue_ms__range=(0, MAX_QUEUE_MS)),
+                name="%(class)s_queue",
+                violation_error_message=f"A call waits at most {MAX_QUEUE_MS // 1000} seconds.",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        self.tier_shares_percent = checked_tier_shares(self.tier_shares_percent, self.amount)
+        if self.shadow:
+            refuse_idle(self, self.idle_in_shadow, "In shadow mode nothing is refused")
 
     @property
     def reference(self) -> str:
@@ -92,7 +118,13 @@ class Scoped(models.Model):
 
 
 class Budget(Scoped):
-    """At most `amount` in each period: nano-USD, tokens or requests. Its cap in a period is a `BudgetPeriod`."""
+    """At most `amount` in each period: nano-USD, tokens or requests. Its cap in a period is a `BudgetPeriod`.
+
+    A budget for each user by itself has no such rows: gateways take `amount` as the cap of whoever appears. From
+    `degrade_at_percent` of the cap on, calls go to what their model degrades to.
+    """
+
+    idle_in_shadow = (*Scoped.idle_in_shadow, "degrade_at_percent")
 
     unit: models.CharField[BudgetUnit, BudgetUnit] = models.CharField(
         max_length=16, choices=BUDGET_UNITS, default="nusd"
@@ -106,6 +138,13 @@ class Budget(Scoped):
         validators=[MaxLengthValidator(10, "At most 10 thresholds.")],
         help_text="Percentages of the cap, each reported once a period.",
     )
+    degrade_at_percent = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="From this percentage of the cap on, a call goes to what its model degrades to; "
+        "a model that degrades to nothing goes on up to the cap.",
+    )
 
     class Meta(Scoped.Meta):
         constraints = [
@@ -115,8 +154,17 @@ class Budget(Scoped):
         ]
 
     def clean(self) -> None:
+        super().clean()
         if self.thresholds_percent != sorted(set(self.thresholds_percent)):
             raise ValidationError({"thresholds_percent": "Give each percentage once, in ascending order."})
+        if not self.hard:
+            idle = ("queue_ms", "tier_shares_percent", "degrade_at_percent")
+            refuse_idle(self, idle, "A budget that only warns refuses nothing")
+
+    @property
+    def is_for_each_user(self) -> bool:
+        """Whether each user has the amount to themselves, whoever they are."""
+        return self.scope == "user" and self.subject is None
 
 
 class BudgetPeriod(models.Model):

@@ -48,9 +48,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def checked_subject(
-    organization: Organization, scope: ScopeKind, subject: str | None, *, has_periods: bool = False
-) -> str | None:
+def checked_subject(organization: Organization, scope: ScopeKind, subject: str | None) -> str | None:
     """The subject as it is stored: an organization's is its own slug; a team or a key must exist.
 
     Raises:
@@ -60,19 +58,16 @@ def checked_subject(
         if subject not in (None, organization.slug):
             raise ValidationError({"subject": "For the scope organization the subject is its own slug, or none."})
         return organization.slug
-    if subject is None:
-        if scope == "user" and has_periods:
-            raise ValidationError({"subject": "Name the user: a budget needs its cap before the first call."})
-    elif scope in _SUBJECTS and subject not in _SUBJECTS[scope](organization.pk):
+    if subject is not None and scope in _SUBJECTS and subject not in _SUBJECTS[scope](organization.pk):
         raise ValidationError({"subject": f"No such {scope}: {subject}."})
     return subject
 
 
 def subjects_of(budget: Budget) -> list[str]:
-    """The subjects that have a counter of their own in this budget."""
+    """The subjects whose caps are made ahead; a budget for each user has none, since nobody knows its users."""
     if budget.subject is not None:
         return [budget.subject]
-    return _SUBJECTS[budget.scope](budget.organization_id)
+    return [] if budget.is_for_each_user else _SUBJECTS[budget.scope](budget.organization_id)
 
 
 def horizon_ms(budget: Budget, at_ms: int) -> int:

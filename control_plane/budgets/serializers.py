@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from rest_framework import serializers
 
 from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, UsdField, WholeNumberField
 from control_plane.budgets import services
-from control_plane.budgets.models import BUDGET_UNITS, LIMIT_UNITS, MAX_WINDOW_MS, PERIODS, SCOPES, Budget, Limit
+from control_plane.budgets.models import (
+    BUDGET_UNITS,
+    LIMIT_UNITS,
+    MAX_WINDOW_MS,
+    PERIODS,
+    SCOPES,
+    Budget,
+    Limit,
+    default_thresholds,
+)
 from control_plane.budgets.selectors import current_usage
+from control_plane.budgets.validators import MAX_QUEUE_MS
 from control_plane.catalog.models import Model, Provider
 from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.money import MAX_CAP_NUSD
 
+Rule = TypeVar("Rule", Budget, Limit)
 
-class BudgetSerializer(StrictSerializer[Budget]):
-    """`amount` is in the budget's unit; money may be given as `amount_usd` instead.
 
-    `state` is how the running period stands, null where Redis does not answer or the budget is about each subject
-    by itself; `states` has one entry a subject.
-    """
+class SecondsField(WholeNumberField):
+    """A time in whole seconds, kept in milliseconds."""
 
-    fixed = frozenset({"scope", "subject", "model", "provider", "tag", "unit", "period"})
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value(data) * 1000
+
+    def run_validators(self, value: Any) -> None:
+        super().run_validators(value // 1000)
+
+    def to_representation(self, value: Any) -> Any:
+        return value // 1000
+
+
+class RuleSerializer(StrictSerializer[Rule]):
+    """What budgets and limits share. `tier_shares_percent` names the tiers that may not use all of the amount."""
+
+    fixed = frozenset({"scope", "subject", "model", "provider", "tag", "unit"})
 
     id = serializers.IntegerField(read_only=True)
     name = serializers.CharField(max_length=100)
@@ -32,17 +53,32 @@ class BudgetSerializer(StrictSerializer[Budget]):
     model = OwnedBySlug(slug_field="name", queryset=Model.objects.all(), allow_null=True, default=None)
     provider = OwnedBySlug(slug_field="name", queryset=Provider.objects.all(), allow_null=True, default=None)
     tag = serializers.CharField(max_length=64, allow_null=True, default=None)
+    amount = WholeNumberField(min_value=0, max_value=MAX_CAP_NUSD)
+    queue_seconds = SecondsField(source="queue_ms", min_value=0, max_value=MAX_QUEUE_MS // 1000, default=0)
+    tier_shares_percent = serializers.DictField(child=WholeNumberField(min_value=0, max_value=100), default=dict)
+    shadow = FlagField(default=False)
+    active = FlagField(default=True)
+    created_at = serializers.DateTimeField(read_only=True)
+
+
+class BudgetSerializer(RuleSerializer[Budget]):
+    """`amount` is in the budget's unit; money may be given as `amount_usd` instead.
+
+    `state` is how the running period stands, null where Redis does not answer or the budget is about each subject
+    by itself; `states` has one entry a subject.
+    """
+
+    fixed = RuleSerializer.fixed | {"period"}
+
     unit = serializers.ChoiceField(choices=BUDGET_UNITS, default="nusd")
     period = serializers.ChoiceField(choices=PERIODS)
     amount = WholeNumberField(min_value=0, max_value=MAX_CAP_NUSD, required=False)
     amount_usd = UsdField(write_only=True, required=False)
     hard = FlagField(default=True)
-    shadow = FlagField(default=False)
-    active = FlagField(default=True)
     thresholds_percent = serializers.ListField(
-        child=WholeNumberField(min_value=1, max_value=100), max_length=10, default=lambda: [50, 75, 90, 100]
+        child=WholeNumberField(min_value=1, max_value=100), max_length=10, default=default_thresholds
     )
-    created_at = serializers.DateTimeField(read_only=True)
+    degrade_at_percent = WholeNumberField(min_value=1, max_value=100, allow_null=True, default=None)
 
     _redis_is_away = False
 
@@ -86,28 +122,14 @@ class BudgetSerializer(StrictSerializer[Budget]):
             return []
 
 
-class LimitSerializer(StrictSerializer[Limit]):
-    fixed = frozenset({"scope", "subject", "model", "provider", "tag", "unit", "window_seconds"})
+class LimitSerializer(RuleSerializer[Limit]):
+    fixed = RuleSerializer.fixed | {"window_seconds"}
 
-    id = serializers.IntegerField(read_only=True)
-    name = serializers.CharField(max_length=100)
-    scope = serializers.ChoiceField(choices=SCOPES)
-    subject = serializers.CharField(max_length=128, allow_null=True, default=None)
-    model = OwnedBySlug(slug_field="name", queryset=Model.objects.all(), allow_null=True, default=None)
-    provider = OwnedBySlug(slug_field="name", queryset=Provider.objects.all(), allow_null=True, default=None)
-    tag = serializers.CharField(max_length=64, allow_null=True, default=None)
     unit = serializers.ChoiceField(choices=LIMIT_UNITS)
-    amount = WholeNumberField(min_value=0, max_value=MAX_CAP_NUSD)
-    window_seconds = WholeNumberField(source="window_s", min_value=1, max_value=MAX_WINDOW_MS // 1000)
-    shadow = FlagField(default=False)
-    active = FlagField(default=True)
-    created_at = serializers.DateTimeField(read_only=True)
+    window_seconds = SecondsField(source="window_ms", min_value=1, max_value=MAX_WINDOW_MS // 1000)
 
     def create(self, validated_data: dict[str, Any]) -> Limit:
-        window_ms = validated_data.pop("window_s") * 1000
-        return services.create_limit(
-            organization=self.organization, actor=self.actor, window_ms=window_ms, **validated_data
-        )
+        return services.create_limit(organization=self.organization, actor=self.actor, **validated_data)
 
     def update(self, instance: Limit, validated_data: dict[str, Any]) -> Limit:
         return services.change_limit(instance.pk, actor=self.actor, **validated_data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Required, TypedDict, TypeVar, Unpack
 
 from django.db import transaction
 from django.db.models import F, Max
@@ -11,68 +11,61 @@ from control_plane.budgets.models import Budget, BudgetPeriod, Limit
 from control_plane.budgets.selectors import checked_subject, horizon_ms, now_ms, periods_ahead, subjects_of
 from control_plane.live import VERSION_LEAP, announce_change, leap_ahead, live_state
 from control_plane.rows import change_row, create_row
-from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind
+from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind, Tier
 from kong_plugins.llm.windows import PeriodKind
 
 if TYPE_CHECKING:
     from control_plane.catalog.models import Model, Provider
     from control_plane.teams.models import Organization
 
+Rule = TypeVar("Rule", Budget, Limit)
 
-class Narrowing(TypedDict):
+
+class RuleChanges(TypedDict, total=False):
+    """What of a budget and of a limit alike may be changed at any time."""
+
+    name: str
+    amount: int
+    queue_ms: int
+    tier_shares_percent: dict[Tier, int]
+    shadow: bool
+    active: bool
+
+
+class RuleFields(RuleChanges, total=False):
+    """With whom a budget or a limit is about, which stays."""
+
+    scope: Required[ScopeKind]
+    subject: str | None
     model: Model | None
     provider: Provider | None
     tag: str | None
 
 
-class BudgetChanges(TypedDict, total=False):
-    name: str
-    amount: int
+class BudgetChanges(RuleChanges, total=False):
     hard: bool
-    shadow: bool
-    active: bool
     thresholds_percent: list[int]
+    degrade_at_percent: int | None
 
 
-class LimitChanges(TypedDict, total=False):
-    name: str
-    amount: int
-    shadow: bool
-    active: bool
-
-
-class BudgetFields(BudgetChanges):
+class BudgetFields(RuleFields, BudgetChanges):
     unit: BudgetUnit
     period: PeriodKind
 
 
-class LimitFields(LimitChanges):
+class LimitFields(RuleFields):
     unit: LimitUnit
     window_ms: int
 
 
 @transaction.atomic
-def create_budget(
-    *,
-    organization: Organization,
-    scope: ScopeKind,
-    subject: str | None,
-    model: Model | None,
-    provider: Provider | None = None,
-    tag: str | None = None,
-    actor: str,
-    **fields: Unpack[BudgetFields],
-) -> Budget:
+def create_budget(*, organization: Organization, actor: str, **fields: Unpack[BudgetFields]) -> Budget:
     """Make a budget; its caps for this period and those to come are made when it is published.
 
     Raises:
         ValidationError: by field.
     """
-    subject = checked_subject(organization, scope, subject, has_periods=True)
-    narrowed: Narrowing = {"model": model, "provider": provider, "tag": tag}
-    budget = create_row(Budget(organization=organization, scope=scope, subject=subject, **narrowed, **fields))
-    announce_change(organization.pk, actor=actor)
-    return budget
+    return _create(Budget(organization=organization, **fields), actor)
 
 
 @transaction.atomic
@@ -93,31 +86,17 @@ def change_budget(budget_id: int, *, actor: str, **changes: Unpack[BudgetChanges
 
 
 @transaction.atomic
-def create_limit(
-    *,
-    organization: Organization,
-    scope: ScopeKind,
-    subject: str | None,
-    model: Model | None,
-    provider: Provider | None = None,
-    tag: str | None = None,
-    actor: str,
-    **fields: Unpack[LimitFields],
-) -> Limit:
+def create_limit(*, organization: Organization, actor: str, **fields: Unpack[LimitFields]) -> Limit:
     """Make a limit.
 
     Raises:
         ValidationError: by field.
     """
-    subject = checked_subject(organization, scope, subject)
-    narrowed: Narrowing = {"model": model, "provider": provider, "tag": tag}
-    limit = create_row(Limit(organization=organization, scope=scope, subject=subject, **narrowed, **fields))
-    announce_change(organization.pk, actor=actor)
-    return limit
+    return _create(Limit(organization=organization, **fields), actor)
 
 
 @transaction.atomic
-def change_limit(limit_id: int, *, actor: str, **changes: Unpack[LimitChanges]) -> Limit:
+def change_limit(limit_id: int, *, actor: str, **changes: Unpack[RuleChanges]) -> Limit:
     """Change a limit. What it counts, and in which window, stays: its counter would mean something else.
 
     Raises:
@@ -127,6 +106,13 @@ def change_limit(limit_id: int, *, actor: str, **changes: Unpack[LimitChanges]) 
     if changed:
         announce_change(limit.organization_id, actor=actor)
     return limit
+
+
+def _create(row: Rule, actor: str) -> Rule:
+    row.subject = checked_subject(row.organization, row.scope, row.subject)
+    create_row(row)
+    announce_change(row.organization_id, actor=actor)
+    return row
 
 
 @transaction.atomic

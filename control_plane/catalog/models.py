@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -21,6 +23,7 @@ PROTOCOLS: Final = [("openai_chat", "OpenAI chat completions")]
 # One token of the dearest models costs about 10⁶ nano-USD; a thousand dollars a token is an entry error.
 MAX_PRICE_NUSD: Final = 10**18
 MAX_TOKENS: Final = 100_000_000
+MAX_DEGRADES: Final = 5
 PRICE_FIELDS: Final = ("input_nusd", "cache_read_nusd", "cache_write_nusd", "output_nusd")
 
 
@@ -61,6 +64,14 @@ class Model(models.Model):
     max_output_tokens = models.PositiveIntegerField()
     default_output_tokens = models.PositiveIntegerField(
         help_text="What a call may produce that does not say how much it wants."
+    )
+    degrade_to = ArrayField(
+        models.CharField(max_length=128, validators=[validate_model_name]),
+        default=list,
+        blank=True,
+        validators=[MaxLengthValidator(MAX_DEGRADES, f"At most {MAX_DEGRADES} models.")],
+        help_text="The models that are tried after it, in this order, where a limit or a budget has no room for it, "
+        "or from the percentage on at which a budget degrades.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -67,6 +67,7 @@ def _model(model: Model, deployments: list[Deployment]) -> release.Model:
         max_output_tokens=model.max_output_tokens,
         default_output_tokens=model.default_output_tokens,
         deployments=tuple(row.reference for row in deployments if row.model_id == model.pk),
+        degrade_to=tuple(model.degrade_to),
     )
 
 
@@ -94,6 +95,8 @@ def _limit(limit: Limit) -> release.Limit:
         amount=limit.amount,
         window_ms=limit.window_ms,
         shadow=limit.shadow,
+        queue_ms=limit.queue_ms,
+        tier_shares_percent=limit.tier_shares_percent,
     )
 
 
@@ -106,4 +109,8 @@ def _budget(budget: Budget) -> release.Budget:
         hard=budget.hard,
         shadow=budget.shadow,
         thresholds_percent=tuple(budget.thresholds_percent),
+        queue_ms=budget.queue_ms,
+        tier_shares_percent=budget.tier_shares_percent,
+        degrade_at_percent=budget.degrade_at_percent,
+        each_cap=budget.amount if budget.is_for_each_user else None,
     )

@@ -201,7 +201,6 @@ def test_what_a_budget_is_about_cannot_be_changed_by_a_forged_form(everything: A
         ({"entered_amount": "9000000.01"}, "At most 9,000,000 US dollars"),
         ({"entered_amount": "1.5", "unit": "tokens"}, "Give a whole number"),
         ({"subject": "unknown"}, "No such team: unknown"),
-        ({"scope": "user", "subject": ""}, "Name the user"),
         ({"thresholds_percent": "90,50"}, "ascending order"),
         ({"thresholds_percent": "0"}, "greater than or equal to 1"),
         ({"name": "Search, monthly"}, "already exists"),
