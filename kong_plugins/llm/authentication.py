@@ -6,11 +6,20 @@ Every failure costs the same work and gives the same answer, so that nobody lear
 from __future__ import annotations
 
 import re
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, PolicyUnavailable, StoreUnavailable, TeamMismatch
+from kong_plugins.llm.errors import (
+    BursarError,
+    InvalidApiKey,
+    InvalidRequest,
+    PolicyUnavailable,
+    StoreUnavailable,
+    TeamMismatch,
+)
 from kong_plugins.llm.keys import KeyRecord, Principal, key_id_of, key_matches
 from kong_plugins.llm.requests import Caller, chosen_user
 from kong_plugins.llm.store import Store
@@ -24,20 +33,56 @@ _BEARER: Final = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags.
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _RETRY_AFTER_MS: Final = 1000
+# While the store is away, a key is taken for what it was when it was last read, at most so long ago.
+REMEMBERED_MS: Final = 60_000
+MOST_REMEMBERED: Final = 10_000
 _NO_RECORD: Final = KeyRecord(
     id="", version=0, digest="0" * 64, organization="", team="", name="", tier="normal", active=False
 )
 
 
+class KeyMemory:
+    """The records that the store has last given, for when it is away."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._records: OrderedDict[str, tuple[KeyRecord, int]] = OrderedDict()
+
+    def keep(self, key_id: str, record: KeyRecord | None, at_ms: int) -> None:
+        """Remember what was read, None where there is no such key. An older version that comes late is not believed."""
+        with self._lock:
+            known, _ = self._records.pop(key_id, (None, 0))
+            if record is None:
+                return
+            if known is None or known.version <= record.version:
+                known = record
+            self._records[key_id] = known, at_ms
+            if len(self._records) > MOST_REMEMBERED:
+                self._records.popitem(last=False)
+
+    def recall(self, key_id: str, at_ms: int) -> KeyRecord | None:
+        """The record, if it was read a short while ago."""
+        record, read_at_ms = self._records.get(key_id, (None, 0))
+        return record if at_ms - read_at_ms <= REMEMBERED_MS else None
+
+
 class Authenticator:
-    """Resolves virtual keys against the live state; `now_ms` is the clock that keys expire by."""
+    """Resolves virtual keys against the live state; `now_ms` is the clock that keys expire by, `elapsed_ms` one that
+    nobody can set."""
 
     def __init__(
-        self, store: Store, *, key_pepper: str, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+        self,
+        store: Store,
+        *,
+        key_pepper: str,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        elapsed_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
         self._store = store
         self._key_pepper = key_pepper
         self._now_ms = now_ms
+        self._elapsed_ms = elapsed_ms
+        self._memory = KeyMemory()
 
     def authenticate(self, headers: Headers) -> Caller:
         """The caller of a request with these headers (lower-case names, all values of each).
@@ -46,7 +91,7 @@ class Authenticator:
             InvalidApiKey: there is no key, or not exactly one, or it is unknown, inactive or expired.
             TeamMismatch: `x-team` names another team than the key's.
             InvalidRequest: `x-bursar-dry-run` is unclear, or `x-user-id` where the key speaks for users.
-            PolicyUnavailable: the store does not answer.
+            PolicyUnavailable: the store does not answer, and the key was not read shortly before.
         """
         record = self._record_of(_presented_key(headers))
         _check_team(headers, record)
@@ -72,16 +117,22 @@ class Authenticator:
         key_id = key_id_of(key)
         if key_id is None:
             raise _invalid_key()
+        at_ms = self._elapsed_ms()
         try:
-            record = self._store.get_key(key_id) or _NO_RECORD
+            record = self._store.get_key(key_id)
         except StoreUnavailable as error:
-            raise PolicyUnavailable(
-                "Keys cannot be checked at the moment. Try again.", retry_after_ms=_RETRY_AFTER_MS
-            ) from error
+            # Not "invalid" where it is not good: Redis may know it, or know better.
+            return self._good(key, self._memory.recall(key_id, at_ms), _unknown_key(error))
+        self._memory.keep(key_id, record, at_ms)
+        return self._good(key, record, _invalid_key())
+
+    def _good(self, key: str, record: KeyRecord | None, refusal: BursarError) -> KeyRecord:
+        """The record, if it is this key's and in force; else the refusal is raised."""
+        record = record or _NO_RECORD
         matches = key_matches(key, record, self._key_pepper)
         expired = record.expires_at_ms is not None and record.expires_at_ms <= self._now_ms()
         if not matches or not record.active or expired:
-            raise _invalid_key()
+            raise refusal
         return record
 
 
@@ -104,6 +155,12 @@ def _key_in(name: str, value: str) -> str:
 
 def _invalid_key() -> InvalidApiKey:
     return InvalidApiKey("The API key is not valid. Ask the owner of your team for a key that is in force.")
+
+
+def _unknown_key(cause: StoreUnavailable) -> PolicyUnavailable:
+    error = PolicyUnavailable("Keys cannot be checked at the moment. Try again.", retry_after_ms=_RETRY_AFTER_MS)
+    error.__cause__ = cause
+    return error
 
 
 def _check_team(headers: Headers, record: KeyRecord) -> None:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
+from kong_plugins.llm.breaker import Breaker
 from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.scripts import lua_file, script_source
 
+_UNANSWERED: Final = (redis.ConnectionError, redis.TimeoutError)
 _Answer = TypeVar("_Answer")
 
 
@@ -26,9 +28,12 @@ class Connection:
     def __init__(self, client: redis.Redis, *, clock: str | None = None) -> None:
         # Untyped: redis-py's types of an answer are those of all protocols and options at once.
         self.redis: Any = client
-        self.longest_block_ms = int((client.get_connection_kwargs().get("socket_timeout") or 60) * 500)
+        timeout_s = client.get_connection_kwargs().get("socket_timeout") or 60
+        self.longest_block_ms = int(timeout_s * 500)
         self._clock = clock if clock is not None else lua_file("clock")
         self._scripts: dict[str, _Script] = {}
+        # A ping may have to connect first.
+        self._breaker = Breaker(self._answers, longest_ping_s=2 * timeout_s)
 
     @classmethod
     def from_url(cls, url: str, *, timeout_ms: int, clock: str | None = None) -> Connection:
@@ -48,16 +53,30 @@ class Connection:
         return self.call(lambda: script.run(self.redis, names, arguments))
 
     def call(self, work: Callable[[], _Answer]) -> _Answer:
-        """Do it, and once more if the connection failed; raises StoreUnavailable."""
+        """Do it, and once more if the connection failed; raises StoreUnavailable, and at once where others were just
+        not answered."""
+        self._breaker.check()
         try:
-            return work()
-        except (redis.ConnectionError, redis.TimeoutError):
-            try:
-                return work()
-            except RedisError as error:
-                raise StoreUnavailable(str(error)) from error
+            answer = self._twice(work)
+        except _UNANSWERED as error:
+            self._breaker.failed()
+            raise StoreUnavailable(str(error)) from error
         except RedisError as error:
             raise StoreUnavailable(str(error)) from error
+        self._breaker.answered()
+        return answer
+
+    def _twice(self, work: Callable[[], _Answer]) -> _Answer:
+        try:
+            return work()
+        except _UNANSWERED:
+            return work()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.redis.ping())
+        except RedisError:
+            return False
 
     def in_group(self, stream: str, group: str, work: Callable[[], _Answer]) -> _Answer:
         """Do something that needs a stream's consumer group, which is made on first use; raises StoreUnavailable."""

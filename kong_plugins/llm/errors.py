@@ -132,3 +132,7 @@ class PolicyUnavailable(BursarError):
 
 class StoreUnavailable(Exception):
     """Redis does not answer, or refuses to; nothing was decided. Callers get a PolicyUnavailable instead."""
+
+
+class StoreNotAsked(StoreUnavailable):
+    """Redis has not answered others just now, so it was not asked: nothing can have been held."""

@@ -67,13 +67,13 @@ def issue_key() -> tuple[str, str]:
     """Make a new key; return its id and the full key, which is to be shown once."""
     key_id = _random_text(_KEY_ID_LENGTH)
     body = f"bsr_{key_id}_{_random_text(_SECRET_LENGTH)}"
-    return key_id, f"{body}_{_checksum(body)}"
+    return key_id, f"{body}_{checksum(body)}"
 
 
 def key_id_of(key: str) -> str | None:
     """The id inside a key, or None where the text is not a key of ours or its checksum is wrong."""
     match = _KEY_PATTERN.fullmatch(key)
-    if match is None or _checksum(key[: -_CHECKSUM_LENGTH - 1]) != match.group(3):
+    if match is None or checksum(key[: -_CHECKSUM_LENGTH - 1]) != match.group(3):
         return None
     return match.group(1)
 
@@ -88,14 +88,15 @@ def key_matches(key: str, record: KeyRecord, pepper: str) -> bool:
     return hmac.compare_digest(key_digest(key, pepper), record.digest)
 
 
-def _random_text(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
-
-
-def _checksum(text: str) -> str:
+def checksum(text: str) -> str:
+    """The last part of a key whose other parts read so."""
     number = zlib.crc32(text.encode())
     digits = ""
     for _ in range(_CHECKSUM_LENGTH):
         number, rest = divmod(number, len(_ALPHABET))
         digits = _ALPHABET[rest] + digits
     return digits
+
+
+def _random_text(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
 import pytest
 
-from kong_plugins.llm.authentication import KEY_HEADERS, Authenticator
+from kong_plugins.llm.authentication import KEY_HEADERS, MOST_REMEMBERED, REMEMBERED_MS, Authenticator, KeyMemory
 from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, PolicyUnavailable, TeamMismatch
-from kong_plugins.llm.keys import issue_key
+from kong_plugins.llm.keys import checksum, issue_key
 from kong_plugins.llm.requests import MAX_USER_LENGTH
 from kong_plugins.llm.store import Store
 from tests.llm.gateway import PEPPER, Gateway, now_ms
+from tests.llm.proxy import LossyProxy
+from tests.servers import eventually
 
 
 def test_a_key_becomes_its_team_with_the_callers_own_label(gateway: Gateway) -> None:
@@ -155,3 +160,172 @@ def test_a_store_that_is_away_refuses_everyone() -> None:
 
     assert caught.value.headers()["retry-after"] == "1"
     away.close()
+
+
+class Clock:
+    """Time as it passes, whatever the clock on the wall says."""
+
+    def __init__(self) -> None:
+        self.elapsed_ms = 1_000_000
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def network(redis_address: str) -> Iterator[LossyProxy]:
+    with LossyProxy(redis_address) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def behind(network: LossyProxy, clock: Clock) -> Iterator[Authenticator]:
+    """Checks keys over a network that can lose the answers."""
+    store = Store.from_url(network.url, timeout_ms=2000)
+    yield Authenticator(store, key_pepper=PEPPER, elapsed_ms=lambda: clock.elapsed_ms)
+    store.close()
+
+
+def take_away(network: LossyProxy) -> None:
+    network.answers_to_lose = 10**9
+
+
+def bearer(key: str) -> dict[str, list[str]]:
+    return {"authorization": [f"Bearer {key}"]}
+
+
+def test_a_key_that_was_read_shortly_before_is_known_while_the_store_is_away(
+    behind: Authenticator, network: LossyProxy, clock: Clock, gateway: Gateway
+) -> None:
+    before = behind.authenticate(bearer(gateway.key))
+    take_away(network)
+
+    clock.elapsed_ms += REMEMBERED_MS
+    assert behind.authenticate(bearer(gateway.key)) == before
+    clock.elapsed_ms += 1
+    with pytest.raises(PolicyUnavailable) as caught:
+        behind.authenticate(bearer(gateway.key))
+
+    assert caught.value.headers()["retry-after"] == "1"
+
+
+def test_use_while_the_store_is_away_makes_a_key_be_remembered_no_longer(
+    behind: Authenticator, network: LossyProxy, clock: Clock, gateway: Gateway
+) -> None:
+    behind.authenticate(bearer(gateway.key))
+    take_away(network)
+    for _ in range(2):
+        clock.elapsed_ms += REMEMBERED_MS // 2
+        behind.authenticate(bearer(gateway.key))
+
+    clock.elapsed_ms += 1
+
+    with pytest.raises(PolicyUnavailable):
+        behind.authenticate(bearer(gateway.key))
+
+
+def test_a_key_that_was_seen_revoked_is_not_remembered_as_it_was(
+    behind: Authenticator, network: LossyProxy, gateway: Gateway
+) -> None:
+    behind.authenticate(bearer(gateway.key))
+    gateway.new_key(id=gateway.key_record.id, digest=gateway.key_record.digest, version=2, active=False)
+    with pytest.raises(InvalidApiKey):
+        behind.authenticate(bearer(gateway.key))
+
+    take_away(network)
+
+    with pytest.raises(PolicyUnavailable):
+        behind.authenticate(bearer(gateway.key))
+
+
+def test_a_record_that_was_overtaken_on_its_way_is_not_believed(gateway: Gateway) -> None:
+    """Two requests read a key while it is being revoked, and the older answer comes last."""
+    memory, record = KeyMemory(), gateway.key_record
+    revoked = msgspec.structs.replace(record, version=2, active=False)
+
+    memory.keep(record.id, revoked, 1000)
+    memory.keep(record.id, record, 1000)
+
+    assert memory.recall(record.id, 1000) == revoked
+
+
+def test_a_key_that_expires_while_the_store_is_away_is_no_longer_known(network: LossyProxy, gateway: Gateway) -> None:
+    _, key = gateway.new_key(expires_at_ms=1000)
+    clock_ms = [999]
+    store = Store.from_url(network.url, timeout_ms=2000)
+    authenticator = Authenticator(store, key_pepper=PEPPER, now_ms=lambda: clock_ms[0])
+    authenticator.authenticate(bearer(key))
+    take_away(network)
+    authenticator.authenticate(bearer(key))
+
+    clock_ms[0] = 1000
+
+    with pytest.raises(PolicyUnavailable):
+        authenticator.authenticate(bearer(key))
+    store.close()
+
+
+def test_while_the_store_is_away_nobody_learns_which_keys_exist(
+    behind: Authenticator, network: LossyProxy, gateway: Gateway
+) -> None:
+    behind.authenticate(bearer(gateway.key))
+    _, never_used = gateway.new_key()
+    _, unknown = issue_key()
+    forged = with_secret_of(unknown, gateway.key)
+    take_away(network)
+
+    messages = set()
+    for key in (never_used, unknown, forged):
+        with pytest.raises(PolicyUnavailable) as caught:
+            behind.authenticate(bearer(key))
+        messages.add(caught.value.message)
+
+    assert len(messages) == 1
+
+
+def with_secret_of(other: str, key: str) -> str:
+    """A key with the id of one and the secret of another, and a checksum that fits."""
+    body = "_".join([*key.split("_")[:2], other.split("_")[2]])
+    return f"{body}_{checksum(body)}"
+
+
+def test_a_key_that_the_store_no_longer_knows_is_forgotten(gateway: Gateway) -> None:
+    memory, record = KeyMemory(), gateway.key_record
+    memory.keep(record.id, record, 1000)
+
+    memory.keep(record.id, None, 1001)
+
+    assert memory.recall(record.id, 1001) is None
+
+
+def test_only_the_keys_that_were_read_last_are_remembered(gateway: Gateway) -> None:
+    memory, record = KeyMemory(), gateway.key_record
+    for number in range(MOST_REMEMBERED):
+        memory.keep(f"key-{number}", record, 1000)
+    memory.keep("key-0", record, 1000)
+
+    memory.keep("one-more", record, 1000)
+
+    assert memory.recall("key-1", 1000) is None
+    assert memory.recall("key-0", 1000) == memory.recall("one-more", 1000) == record
+
+
+def test_the_store_is_asked_again_as_soon_as_it_answers(
+    behind: Authenticator, network: LossyProxy, gateway: Gateway
+) -> None:
+    behind.authenticate(bearer(gateway.key))
+    take_away(network)
+    behind.authenticate(bearer(gateway.key))
+    gateway.new_key(id=gateway.key_record.id, digest=gateway.key_record.digest, version=2, active=False)
+    network.answers_to_lose = 0
+
+    def is_refused() -> bool:
+        try:
+            behind.authenticate(bearer(gateway.key))
+        except InvalidApiKey:
+            return True
+        return False
+
+    eventually(is_refused, "the store says that it was revoked")
