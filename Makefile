@@ -73,7 +73,7 @@ test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN
 	@BURSAR_GATEWAY=kong $(BIN)/pytest tests/e2e
 
 .PHONY: fuzz
-fuzz: setup ## the tests that draw their cases, with 5000 cases each
+fuzz: setup ## the tests that draw their cases, with 5000 cases each, and 20,000 runs of the engine against its model
 	@$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz --timeout 0
 
 .PHONY: bench-quota

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ from kong_plugins.llm.connection import Connection
 from kong_plugins.llm.events import ThresholdEvent, UsageEvent, decode_event
 from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.limits import Demand, Denied, Granted, Reservation, Unready, checks_for
+from kong_plugins.llm.names import budget_name
 from kong_plugins.llm.release import Budget, Limit, PolicyDocument, Scope
 from kong_plugins.llm.store import Store
 from kong_plugins.llm.windows import period_at
@@ -150,6 +152,14 @@ class Engine:
         state = self.store.budget_state(self.organization, rule.id, subject, name)
         assert state is not None
         return state.spent, state.held
+
+    def counted(self, places: Iterable[tuple[str, str, str]]) -> tuple[list[tuple[int, ...]], int]:
+        """The cap, what is spent and what is held of each budget, subject and period; and how many holds are open."""
+        together = self.redis.pipeline(transaction=False)
+        for place in places:
+            together.hmget(budget_name(self.organization, *place), "cap", "spent", "held")
+        *states, open_holds = together.zcard(f"bursar:{{{self.organization}}}:leases").execute()
+        return [tuple(map(int, state)) for state in states], open_holds
 
     def usage(self) -> list[UsageEvent]:
         return [event for event in self.events() if isinstance(event, UsageEvent)]
