@@ -30,13 +30,14 @@ class JournalUnavailable(Exception):
 
 
 class HeldBudget(msgspec.Struct, frozen=True, array_like=True):
-    """What a grant holds of one budget."""
+    """What a grant holds of one budget, or of a tier's share in it."""
 
     budget: str
     subject: str
     period: str
     unit: str
     cost: int
+    tier: str | None = None
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True, tag="held"):

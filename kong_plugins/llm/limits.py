@@ -7,7 +7,7 @@ checks them all and then counts them all, or changes nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import msgspec
 
 from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.money import MAX_CAP_NUSD
-from kong_plugins.llm.release import Budget, BudgetUnit, Limit, LimitUnit, PolicyDocument, Scope, ScopeKind
+from kong_plugins.llm.release import Budget, BudgetUnit, Limit, LimitUnit, PolicyDocument, Scope, ScopeKind, Tier
 from kong_plugins.llm.windows import Period, PeriodKind, next_period, period_at
 
 UnreadyReason = Literal["not_ready", "stale_policy", "no_period", "request_id_used"]
@@ -34,6 +34,7 @@ _BUDGET_WORDS: Final = {"nusd": "budget", "tokens": "token budget", "requests": 
 _Rule = TypeVar("_Rule", Limit, Budget)
 # It is spliced into events and names as it is.
 _REQUEST_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_WHOLE_PERCENT: Final = 100
 _HOUR_MS: Final = 3_600_000
 # How far an edge's clock may be off in either direction, less the hour for which periods are remembered.
 _CLOCK_TOLERANCE_MS: Final = 12 * _HOUR_MS
@@ -53,8 +54,9 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     floor_nusd: int | None = None
 
 
-class LimitCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """One limit of one subject. `cost` is what the call takes of it while it is held."""
+class LimitCheck(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One limit of one subject, or with a `tier` the share of it that its calls may use together. `cost` is what the
+    call takes of it while it is held; `queue_ms`, how long the call may stand in its line, where it has one."""
 
     id: str
     kind: ScopeKind
@@ -65,13 +67,17 @@ class LimitCheck(msgspec.Struct, frozen=True, kw_only=True):
     window_ms: int
     cost: int
     shadow: bool
+    tier: Tier | None = None
+    queue_ms: int | None = None
 
 
-class BudgetCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """One budget of one subject, in two periods that follow each other, between which Redis' clock chooses.
+class BudgetCheck(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One budget of one subject, in two periods that follow each other, between which Redis' clock chooses; or with a
+    `tier`, the `share_percent` of its cap that the tier's calls may use together.
 
     A budget that refuses may grant less than `cost`, down to `floor`. A shadow budget only reports that it would have
-    refused; a soft one is neither.
+    refused; a soft one is neither. `each_cap` is the cap of a subject for whom none has been set, and
+    `thresholds_percent` what is reported of it.
     """
 
     id: str
@@ -85,6 +91,12 @@ class BudgetCheck(msgspec.Struct, frozen=True, kw_only=True):
     floor: int
     refuses: bool
     shadow: bool
+    tier: Tier | None = None
+    share_percent: int | None = None
+    queue_ms: int | None = None
+    degrade_at_percent: int | None = None
+    each_cap: int | None = None
+    thresholds_percent: tuple[int, ...] = ()
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +104,9 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
     `draft` is a JSON object with the fields of the event that are known so far; the store adds its id, kind, seq,
     instants and amounts, and what says how the call ended. A `probe` is decided in the same way and writes nothing.
+
+    Where `is_last` is false another candidate is tried after this one: being refused is no event then. A call that
+    `may_wait` is told its `place` in the lines, with which it asks again.
     """
 
     organization: str
@@ -103,7 +118,11 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitCheck, ...]
     budgets: tuple[BudgetCheck, ...]
     draft: bytes
+    tier: Tier = "normal"
     probe: bool = False
+    is_last: bool = True
+    may_wait: bool = False
+    place: int | None = None
 
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
@@ -147,6 +166,18 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitState, ...] = ()
 
 
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing is held yet: the call stands in the line of `check`, and maybe in others.
+
+    It has to ask again within `retry_ms`, with its `place`; sooner where something was freed. One that has not asked
+    for three seconds has lost its turn to those behind it.
+    """
+
+    check: LimitCheck | BudgetCheck
+    place: int
+    retry_ms: int
+
+
 class Unready(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing could be decided, so nothing is held."""
 
@@ -176,10 +207,15 @@ def checks_for(
     limits = (limit for limit in document.limits if _is_about(limit.scope, demand))
     budgets = (budget for budget in document.budgets if _is_about(budget.scope, demand))
     return (
-        tuple(_limit_check(limit, subject, demand) for limit, subject in rules_of(limits, principal)),
         tuple(
-            _budget_check(budget, subject, demand, _periods(document, budget, now_ms))
+            check
+            for limit, subject in rules_of(limits, principal)
+            for check in _limit_checks(limit, subject, principal.tier, demand)
+        ),
+        tuple(
+            check
             for budget, subject in rules_of(budgets, principal)
+            for check in _budget_checks(budget, subject, principal.tier, demand, _periods(document, budget, now_ms))
         ),
     )
 
@@ -214,10 +250,11 @@ def _subject_of(scope: Scope, principal: Principal) -> str | None:
     return subject if scope.subject in (None, subject) else None
 
 
-def _limit_check(limit: Limit, subject: str, demand: Demand | None) -> LimitCheck:
+def _limit_checks(limit: Limit, subject: str, tier: Tier, demand: Demand | None) -> Iterator[LimitCheck]:
+    """The check of the limit, and that of the tier's share in it, if it has one."""
     window = _WINDOW_WORDS.get(limit.window_ms, f"per {limit.window_ms / 1000:g} seconds")
     words = "concurrent requests" if limit.unit == "concurrency" else f"{limit.unit} {window}"
-    return LimitCheck(
+    check = LimitCheck(
         id=limit.id,
         kind=limit.scope.kind,
         subject=subject,
@@ -227,7 +264,27 @@ def _limit_check(limit: Limit, subject: str, demand: Demand | None) -> LimitChec
         window_ms=limit.window_ms,
         cost=_costs(demand)[limit.unit],
         shadow=limit.shadow,
+        queue_ms=_queue_ms(limit),
     )
+    yield check
+    percent = limit.tier_shares_percent.get(tier, _WHOLE_PERCENT)
+    if percent < _WHOLE_PERCENT:
+        yield msgspec.structs.replace(
+            check,
+            scope_name=_share_name(check.scope_name, tier),
+            amount=limit.amount * percent // _WHOLE_PERCENT,
+            tier=tier,
+        )
+
+
+def _queue_ms(rule: Limit | Budget) -> int | None:
+    """How long a call may wait; None where the rule has no line, as what never refuses has none."""
+    refuses = not rule.shadow and (isinstance(rule, Limit) or rule.hard)
+    return rule.queue_ms or None if refuses else None
+
+
+def _share_name(scope_name: str, tier: Tier) -> str:
+    return f"share of {tier} keys in the {scope_name}"
 
 
 def _costs(demand: Demand | None) -> dict[LimitUnit | BudgetUnit, int]:
@@ -236,11 +293,13 @@ def _costs(demand: Demand | None) -> dict[LimitUnit | BudgetUnit, int]:
     return {"nusd": demand.cost_nusd or 0, "tokens": demand.tokens, "requests": 1, "concurrency": 1}
 
 
-def _budget_check(budget: Budget, subject: str, demand: Demand | None, periods: tuple[Period, Period]) -> BudgetCheck:
+def _budget_checks(
+    budget: Budget, subject: str, tier: Tier, demand: Demand | None, periods: tuple[Period, Period]
+) -> Iterator[BudgetCheck]:
+    """The check of the budget, and that of the tier's share in it, if it has one."""
     cost = _costs(demand)[budget.unit]
     least_nusd = demand.floor_nusd if demand is not None else None
-    floor = cost if budget.unit != "nusd" or least_nusd is None else min(cost, least_nusd)
-    return BudgetCheck(
+    check = BudgetCheck(
         id=budget.id,
         kind=budget.scope.kind,
         subject=subject,
@@ -249,10 +308,20 @@ def _budget_check(budget: Budget, subject: str, demand: Demand | None, periods: 
         current=periods[0],
         following=periods[1],
         cost=cost,
-        floor=floor,
+        floor=cost if budget.unit != "nusd" or least_nusd is None else min(cost, least_nusd),
         refuses=budget.hard and not budget.shadow,
         shadow=budget.hard and budget.shadow,
+        queue_ms=_queue_ms(budget),
+        degrade_at_percent=budget.degrade_at_percent,
+        each_cap=budget.each_cap,
+        thresholds_percent=budget.thresholds_percent if budget.each_cap is not None else (),
     )
+    yield check
+    percent = budget.tier_shares_percent.get(tier, _WHOLE_PERCENT)
+    if percent < _WHOLE_PERCENT:
+        yield msgspec.structs.replace(
+            check, scope_name=_share_name(check.scope_name, tier), tier=tier, share_percent=percent
+        )
 
 
 def _periods(document: PolicyDocument, budget: Budget, now_ms: int) -> tuple[Period, Period]:

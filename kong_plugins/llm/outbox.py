@@ -296,6 +296,7 @@ def _held(reservation: Reservation, granted: Granted) -> Held:
                 period=_period(check, granted.reserved_at_ms),
                 unit=check.unit,
                 cost=costs.get(check.unit, check.cost),
+                tier=check.tier,
             )
             for check in reservation.budgets
         ),

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from kong_plugins.llm.journal import Held
+from kong_plugins.llm.journal import Held, HeldBudget
 from kong_plugins.llm.names import budget_name, hold_name, live_name
 from kong_plugins.llm.store import GROUP, LATE_TRUTH_MS, Store
 
@@ -68,7 +68,7 @@ class Recovery:
             "tokens": held.hold_tokens,
             "reserved_at_ms": held.reserved_at_ms,
             "limits": [],
-            "budgets": [{"unit": each.unit, "cost": each.cost} for each in held.budgets],
+            "budgets": [_held_budget(each) for each in held.budgets],
         }
         if held.hold_nusd is None:
             del hold["nusd"]
@@ -121,6 +121,11 @@ class Recovery:
         read_until = groups[0]["last-delivered-id"] if groups else b"0-0"
         is_drained = read_until == of_stream["last-generated-id"] and not (groups and groups[0]["pending"])
         return [int(each or 0) for each in spent] if is_drained else None
+
+
+def _held_budget(each: HeldBudget) -> dict[str, object]:
+    counted = {"unit": each.unit, "cost": each.cost}
+    return counted if each.tier is None else counted | {"tier": each.tier}
 
 
 def _counter(organization: str, place: CounterPlace) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from kong_plugins.llm.errors import PolicyUnavailable
 from kong_plugins.llm.keys import Principal
-from kong_plugins.llm.limits import BudgetCheck, LimitState, Reservation, Unready, checks_for
+from kong_plugins.llm.limits import BudgetCheck, Denied, Granted, LimitState, Reservation, Unready, checks_for
 from kong_plugins.llm.release import Budget, BudgetUnit, Limit, LimitUnit, PolicyDocument, ScopeKind
 from kong_plugins.llm.routes import PolicyBehind, RoutingTable
 from kong_plugins.llm.store import Store
@@ -79,11 +79,13 @@ def standing_of(store: Store, table: RoutingTable, principal: Principal, *, now_
         limits=limits,
         budgets=(),
         draft=b"{}",
+        tier=principal.tier,
         probe=True,
     )
     answer = store.reserve(asked)
-    if isinstance(answer, Unready):
-        raise _unknown(PolicyBehind if answer.reason == "stale_policy" else PolicyUnavailable)
+    if not isinstance(answer, Granted | Denied):
+        is_behind = isinstance(answer, Unready) and answer.reason == "stale_policy"
+        raise _unknown(PolicyBehind if is_behind else PolicyUnavailable)
     return Standing(
         key=principal.key,
         team=principal.team,
@@ -123,10 +125,12 @@ def _limit(standing: LimitState) -> LimitStanding:
 
 def _budget(store: Store, organization: str, check: BudgetCheck, now_ms: int) -> BudgetStanding:
     period = check.current if now_ms < check.current.end_ms else check.following
-    known = store.budget_state(organization, check.id, check.subject, period.name)
-    if known is None:
+    known = store.budget_state(organization, check.id, check.subject, period.name, tier=check.tier)
+    cap = check.each_cap if known is None else known.cap
+    if cap is None:
         raise _unknown(PolicyUnavailable)
-    remaining = max(0, known.cap - known.spent - known.held)
+    cap = cap if check.share_percent is None else cap * check.share_percent // 100
+    remaining = max(0, cap - (known.spent + known.held if known else 0))
     shown = BudgetStanding(
         name=check.scope_name,
         scope=check.kind,
@@ -138,7 +142,7 @@ def _budget(store: Store, organization: str, check: BudgetCheck, now_ms: int) ->
     )
     if check.kind == "organization":
         return shown
-    return msgspec.structs.replace(shown, amount=known.cap, remaining=remaining)
+    return msgspec.structs.replace(shown, amount=cap, remaining=remaining)
 
 
 def _unknown(error: type[PolicyUnavailable]) -> PolicyUnavailable:

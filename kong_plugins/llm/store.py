@@ -20,11 +20,12 @@ from kong_plugins.llm.limits import (
     LimitState,
     Reservation,
     Unready,
+    Waiting,
     check_amount,
     check_request_id,
 )
 from kong_plugins.llm.names import budget_name, hold_name, key_name, live_name
-from kong_plugins.llm.release import PolicyDocument, decode_policy, encode_policy
+from kong_plugins.llm.release import PolicyDocument, Tier, decode_policy, encode_policy
 
 if TYPE_CHECKING:
     from kong_plugins.llm.connection import Connection
@@ -36,10 +37,17 @@ TOMBSTONE_MS: Final = 15 * 60_000
 LATE_TRUTH_MS: Final = 7 * 86_400_000
 REFUSALS_WRITTEN_A_SECOND: Final = 100
 REFUSAL_REMEMBERED_MS: Final = 60_000
+REFUSAL_COUNTS_KEPT_MS: Final = 2 * 86_400_000
+# The period of a subject that nobody knew beforehand, after its end: until no late truth can come any more.
+PERIOD_KEPT_MS: Final = LATE_TRUTH_MS + 86_400_000
 ABANDONED_AFTER_MS: Final = 60_000
 
 GROUP: Final = "ledger"
 _ORGANIZATIONS: Final = "bursar:organizations"
+_FIXED_NAMES: Final = ("ready", "policy_number", "leases", "seq", "events", "refusals", "waiting", "refused")
+_PLANNED: Final = tuple(
+    name for name in Reservation.__struct_fields__ if name not in ("organization", "budgets", "draft", "place")
+)
 
 
 class BudgetState(msgspec.Struct, frozen=True):
@@ -124,18 +132,32 @@ class Store:
         cap: int,
         version: int,
         thresholds_percent: Iterable[int],
+        extensions: Iterable[tuple[int, int]] = (),
     ) -> bool:
-        """Set a budget's cap for one subject in one period; False where a newer version is there already."""
-        check_amount(cap)
-        thresholds = ",".join(str(percent) for percent in thresholds_percent)
-        identity = _threshold_identity(organization, budget_id, subject, period_name)
-        names = [budget_name(organization, budget_id, subject, period_name), live_name(organization, "events")]
-        return bool(self.connection.run("set_cap", names, [cap, version, thresholds, identity]))
+        """Set a budget's cap for one subject in one period; False where a newer version is there already.
 
-    def budget_state(self, organization: str, budget_id: str, subject: str, period_name: str) -> BudgetState | None:
+        Each extension is an amount that is added to the cap until an instant, in Unix milliseconds of Redis' clock.
+        """
+        check_amount(cap)
+        arguments = [
+            cap,
+            version,
+            _thresholds(thresholds_percent),
+            _threshold_identity(organization, budget_id, subject, period_name),
+            ",".join(f"{amount}:{until_ms}" for amount, until_ms in extensions),
+        ]
+        names = [budget_name(organization, budget_id, subject, period_name)]
+        names += [live_name(organization, name) for name in ("events", "waiting")]
+        return bool(self.connection.run("set_cap", names, arguments))
+
+    def budget_state(
+        self, organization: str, budget_id: str, subject: str, period_name: str, *, tier: Tier | None = None
+    ) -> BudgetState | None:
+        """How a budget stands, its cap as it is in force now; None where it has none. With a tier, what its share has
+        spent and holds."""
         name = budget_name(organization, budget_id, subject, period_name)
-        cap, spent, held = self.connection.call(lambda: self._redis.hmget(name, ["cap", "spent", "held"]))
-        return None if cap is None else BudgetState(cap=int(cap), spent=int(spent or 0), held=int(held or 0))
+        state = self.connection.run("budget_state", [name], [tier or ""])
+        return None if state is None else BudgetState(*state)
 
     def spent_at(self, organization: str, budget_id: str, subject: str, period_name: str) -> tuple[int, int] | None:
         """What a budget has spent, and the `seq` of the last event by then: one instant's truth for the ledger."""
@@ -150,18 +172,39 @@ class Store:
 
     # The engine.
 
-    def reserve(self, reservation: Reservation) -> Granted | Denied | Unready:
+    def reserve(self, reservation: Reservation) -> Granted | Denied | Waiting | Unready:
         """Hold what a call may use against everything that applies to it, or nothing; a probe only asks."""
-        arguments = [_plan(reservation), reservation.draft, REFUSALS_WRITTEN_A_SECOND, REFUSAL_REMEMBERED_MS]
+        arguments = [
+            _plan(reservation),
+            reservation.draft,
+            REFUSALS_WRITTEN_A_SECOND,
+            REFUSAL_REMEMBERED_MS,
+            REFUSAL_COUNTS_KEPT_MS,
+            PERIOD_KEPT_MS,
+        ]
         answer = self.connection.run("reserve", _reserve_names(reservation), arguments)
         if answer[0] == b"granted":
             return _granted(reservation, answer)
-        if answer[0] == b"denied":
-            check = _checks(reservation)[answer[1] - 1]
-            retry_after_ms = None if answer[2] < 0 else answer[2]
-            states = _limit_states(reservation, answer[3]) if answer[3] else ()
-            return Denied(check=check, retry_after_ms=retry_after_ms, limits=states)
-        return Unready(reason=answer[1].decode())
+        if answer[0] == b"unready":
+            return Unready(reason=answer[1].decode())
+        check = _checks(reservation)[answer[1] - 1]
+        if answer[0] == b"waiting":
+            return Waiting(check=check, place=answer[2], retry_ms=answer[3])
+        retry_after_ms = None if answer[2] < 0 else answer[2]
+        states = _limit_states(reservation, answer[3]) if answer[3] else ()
+        return Denied(check=check, retry_after_ms=retry_after_ms, limits=states)
+
+    def leave(self, organization: str, request_id: str) -> None:
+        """Take a call out of every line in which it waits."""
+        check_request_id(request_id)
+        self.connection.run("leave", [live_name(organization, "waiting")], [request_id])
+
+    def refusal_counts(self, organization: str, hour_start_ms: int) -> dict[tuple[str, str], int]:
+        """How many refusals of one hour are not written as events, by team and the name of what refused."""
+        name = live_name(organization, f"refused:{hour_start_ms}")
+        counts = self.connection.call(lambda: self._redis.hgetall(name))
+        fields = ((field.decode().split("|", 1), int(count)) for field, count in counts.items())
+        return {(team, scope_name): count for (team, scope_name), count in fields}
 
     def post(
         self,
@@ -190,7 +233,7 @@ class Store:
 
     def expire_due(self, organization: str, *, most: int = 100) -> int:
         """Post in full the holds whose lease is over; return how many there were, at most `most`."""
-        names = [live_name(organization, name) for name in ("leases", "seq", "events")]
+        names = [live_name(organization, name) for name in ("leases", "seq", "events", "waiting")]
         return int(self.connection.run("expire", names, [live_name(organization, "hold:"), most, LATE_TRUTH_MS]))
 
     def open_holds(self, organization: str) -> int:
@@ -200,7 +243,7 @@ class Store:
         check_request_id(arguments[0])
         names = [
             hold_name(organization, arguments[0]),
-            *(live_name(organization, n) for n in ("leases", "seq", "events")),
+            *(live_name(organization, n) for n in ("leases", "seq", "events", "waiting")),
         ]
         return cast(PostResult, self.connection.run("post", names, [*arguments, TOMBSTONE_MS, *lost]).decode())
 
@@ -275,22 +318,45 @@ def _threshold_identity(organization: str, budget_id: str, subject: str, period_
     return json.dumps(known, separators=(",", ":"))[: -len('"}')]
 
 
+def _thresholds(percents: Iterable[int]) -> str:
+    return ",".join(str(percent) for percent in percents)
+
+
 def _reserve_names(reservation: Reservation) -> list[str]:
     organization = reservation.organization
     names = [hold_name(organization, reservation.request_id)]
-    names += [live_name(organization, n) for n in ("ready", "policy_number", "leases", "seq", "events", "refusals")]
-    # A window of another length has slices of another length, so it is another counter.
-    names += [live_name(organization, f"limit:{c.id}:{c.subject}:{c.unit}:{c.window_ms}") for c in reservation.limits]
+    names += [live_name(organization, name) for name in _FIXED_NAMES]
+    names += [live_name(organization, _limit_name(check)) for check in reservation.limits]
     for check in reservation.budgets:
         for period in (check.current, check.following):
             names.append(budget_name(organization, check.id, check.subject, period.name))
     return names
 
 
+def _limit_name(check: LimitCheck) -> str:
+    # A window of another length has slices of another length, so it is another counter.
+    subject = check.subject if check.tier is None else f"{check.subject}~{check.tier}"
+    return f"limit:{check.id}:{subject}:{check.unit}:{check.window_ms}"
+
+
 def _plan(reservation: Reservation) -> bytes:
-    """The reservation without its draft: Redis' MessagePack knows text, not bytes."""
-    names = ("request_id", "policy_number", "lease_ms", "hold_nusd", "hold_tokens", "limits", "budgets", "probe")
-    return msgspec.msgpack.encode({name: getattr(reservation, name) for name in names})
+    """The reservation as the script reads it, without its draft: Redis' MessagePack knows text, not bytes."""
+    plan: dict[str, Any] = {name: getattr(reservation, name) for name in _PLANNED}
+    plan["budgets"] = [_planned(reservation.organization, check) for check in reservation.budgets]
+    if reservation.place is not None:
+        plan["place"] = reservation.place
+    return msgspec.msgpack.encode(plan)
+
+
+def _planned(organization: str, check: BudgetCheck) -> BudgetCheck | dict[str, Any]:
+    if check.each_cap is None:
+        return check
+    identities = [
+        _threshold_identity(organization, check.id, check.subject, period.name)
+        for period in (check.current, check.following)
+    ]
+    thresholds = _thresholds(check.thresholds_percent)
+    return msgspec.to_builtins(check) | {"thresholds": thresholds, "identities": identities}
 
 
 def _checks(reservation: Reservation) -> tuple[LimitCheck | BudgetCheck, ...]:

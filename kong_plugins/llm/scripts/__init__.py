@@ -8,12 +8,14 @@ from typing import Final
 
 # What each script is built on, in order; a fragment may use those before it.
 _FRAGMENTS: Final = {
-    "reserve": ("number", "ring", "event", "threshold", "settle"),
-    "post": ("number", "ring", "event", "threshold", "settle"),
-    "expire": ("number", "ring", "event", "threshold", "settle"),
-    "set_cap": ("number", "event", "threshold"),
+    "reserve": ("number", "ring", "line", "cap", "event", "threshold", "settle", "checks"),
+    "post": ("number", "ring", "line", "cap", "event", "threshold", "settle"),
+    "expire": ("number", "ring", "line", "cap", "event", "threshold", "settle"),
+    "leave": ("number", "line"),
+    "set_cap": ("number", "line", "cap", "event", "threshold"),
+    "budget_state": ("cap",),
     "restore": ("number",),
-    "adjust": ("number", "event", "threshold"),
+    "adjust": ("number", "cap", "event", "threshold"),
     "put_key": (),
     "publish_policy": (),
 }

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Posts in full every hold whose lease is over, oldest first: the provider may have billed its call.
 --
--- KEYS   1 leases, 2 sequence, 3 event stream; the holds and what they count in have the same hash tag
+-- KEYS   1 leases, 2 sequence, 3 event stream, 4 those who wait; the holds and what they count in have the same hash tag
 -- ARGV   1 prefix of the holds' keys, 2 how many at most, 3 how long a late truth can still correct one, in ms
 -- Result how many have expired
 
@@ -52,5 +52,8 @@ end
 local expired = 0
 for _, request_id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', integer_text(now), 'LIMIT', '0', ARGV[2])) do
   expired = expired + expire(request_id)
+end
+if expired > 0 then
+  tell_waiting(KEYS[4])
 end
 return expired

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Ends a hold with the truth: `posted` with what the call cost, or `voided` where no provider was reached.
 --
--- KEYS   1 hold, 2 leases, 3 sequence, 4 event stream; the keys of limits and budgets stand in the hold, and have its
+-- KEYS   1 hold, 2 leases, 3 sequence, 4 event stream, 5 those who wait; the keys of limits and budgets stand in the hold, and have its
 --        hash tag
 -- ARGV   1 request id, 2 posted or voided, 3 nano-USD, or "" where no price was known, 4 tokens, 5 fields of the event
 --        (a JSON object), 6 how long the id is remembered, in ms, 7 when it was reserved, 8 nano-USD that were held; both
@@ -47,6 +47,7 @@ local function post_late(hold, now)
   lower_count('output_tokens', hold.output_tokens)
   append(':2', 'adjusted', hold, now, integer_text(used.nusd - (hold.nusd or 0)))
   leave_tombstone(KEYS[1], kind, ARGV[6])
+  tell_waiting(KEYS[5])
   return 'adjusted'
 end
 
@@ -56,6 +57,7 @@ local function post_in_time(hold, now)
   append(':1', kind, hold, now, amount())
   redis.call('ZREM', KEYS[2], request_id)
   leave_tombstone(KEYS[1], kind, ARGV[6])
+  tell_waiting(KEYS[5])
   return kind
 end
 

@@ -2,110 +2,61 @@
 -- Holds what one call may use against every limit and budget at once, or changes nothing but the refusal's event.
 -- Everything is read and checked first; after that come only writes that cannot fail.
 --
--- KEYS   1 hold, 2 readiness epoch, 3 policy number, 4 leases, 5 sequence, 6 event stream, 7 refusals of this second;
---        then one a limit; then two a budget: the current period and the following one
+-- KEYS   1 hold, 2 readiness epoch, 3 policy number, 4 leases, 5 sequence, 6 event stream, 7 refusals of this second,
+--        8 those who wait, 9 prefix of the counts of refusals; then one a limit; then two a budget: the current period
+--        and the following one
 -- ARGV   1 the Reservation of limits.py as MessagePack, without its draft, 2 its draft, 3 how many refusals a second are
---        written as events, 4 how long a written refusal is remembered, in ms
+--        written as events, 4 how long a written refusal is remembered, in ms, 5 how long the counts of refusals are
+--        kept, in ms, 6 how long the period of a subject without a cap of its own is kept after its end, in ms
 -- Result {'granted', reserved_at_ms, granted nano-USD, {remaining and reset_ms of each limit}, {checks that only a
 --        shadow lets pass}}
 --        {'denied', number of the check, retry_after_ms, or -1 where waiting is no help, {remaining and reset_ms of
 --        each limit, where a limit refuses}}
+--        {'waiting', number of the check, place in the lines, in how many ms to ask again at the latest}
 --        {'unready', reason}
 --        A probe gets the answer that the call would get now, and nothing at all is written.
 --        Checks count from 1, limits before budgets. A repeated id gets its first answer again while its hold is open,
---        or its refusal remembered; one that has been resolved is refused.
+--        or its refusal remembered; one that has been resolved is refused. A call that waits repeats its id with the
+--        place that it was told.
+--        Of a call that `is_last` is false, another candidate is tried next: its refusal is no event, and it waits in
+--        no line.
 
-local FIXED_KEYS = 7
-local CONCURRENCY_RETRY_MS = 1000
-local call, draft = cmsgpack.unpack(ARGV[1]), ARGV[2]
+local HOUR_MS = 3600000
 
--- Which of a budget's two periods holds this instant; nil where neither does.
-local function period_key(number, budget, now)
-  local first = FIXED_KEYS + #call.limits + 2 * number - 1
-  for following, period in ipairs({ budget.current, budget.following }) do
-    if period.start_ms <= now and now < period.end_ms then
-      return KEYS[first + following - 1]
-    end
+-- Until when the call may stand in a check's line; 0 where it may not.
+local function may_wait_until_ms(check, now)
+  if not call.may_wait or not call.is_last then
+    return 0
   end
-  return nil
+  return (call.place and asked_at_ms(call.place) or now) + (check.queue_ms or 0)
 end
 
--- Fills in how each budget stands; false where a period is missing.
-local function read_budgets(now)
-  for number, budget in ipairs(call.budgets) do
-    budget.number, budget.key = #call.limits + number, period_key(number, budget, now)
-    local stored = budget.key and redis.call('HMGET', budget.key, 'cap', 'spent', 'held')
-    if not stored or not stored[1] then
-      return false
-    end
-    budget.held = tonumber(stored[3]) or 0
-    budget.free = tonumber(stored[1]) - (tonumber(stored[2]) or 0) - budget.held
-  end
-  return true
+-- Whether waiting for a budget could help: others hold enough of it, or its period ends in time.
+local function is_budget_worth_waiting(budget, now)
+  local until_ms = may_wait_until_ms(budget, now)
+  return now < until_ms and (budget.free + budget.held >= budget.floor or budget.period.end_ms <= until_ms)
 end
 
--- How much a budget lets the call have; nil where it refuses. While others hold some of it, a partial grant takes at
--- most half of what is free above the floor, so that they get some too.
-local function grant_of(budget)
-  if not budget.refuses or budget.cost <= budget.free then
-    return budget.cost
-  elseif budget.floor > budget.free then
-    return nil
-  end
-  local above_floor = budget.free - budget.floor
-  return budget.floor + (budget.held > 0 and math.floor(above_floor / 2) or above_floor)
+-- Whether waiting for a limit could help. A request stays counted, so when one more fits is certain; tokens and slots
+-- can come back at any time.
+local function is_limit_worth_waiting(limit, now)
+  local until_ms, limit_wait_ms = may_wait_until_ms(limit, now), wait_ms(limit, now)
+  return now < until_ms and limit_wait_ms >= 0 and (limit.unit ~= 'requests' or now + limit_wait_ms <= until_ms)
 end
 
--- The least that all budgets of a unit grant, by unit; or nil and the budget that refuses.
-local function grants()
-  local granted = {}
-  for _, budget in ipairs(call.budgets) do
-    local grant = grant_of(budget)
-    if not grant then
-      return nil, budget
-    end
-    granted[budget.unit] = math.min(granted[budget.unit] or grant, grant)
-  end
-  return granted
-end
-
-local function read_limits(stored, now)
-  for number, limit in ipairs(call.limits) do
-    limit.number, limit.key = number, KEYS[FIXED_KEYS + number]
-    if limit.unit == 'concurrency' then
-      limit.used = redis.call('ZCOUNT', limit.key, '(' .. integer_text(now), '+inf')
-    else
-      limit.ring = ring_read(stored[number + 3], limit.window_ms, now)
-      limit.used = limit.ring.total
-    end
-    limit.fits = limit.used + limit.cost <= limit.amount
-  end
-end
-
--- In how many ms a limit that is reached will fit the call; -1 for never.
-local function wait_ms(limit, now)
-  if limit.cost > limit.amount then
-    return -1
-  elseif limit.unit == 'concurrency' then
-    return CONCURRENCY_RETRY_MS
-  end
-  return ring_wait_ms(limit.ring, limit.used + limit.cost - limit.amount, now)
-end
-
--- Of the limits that refuse, the one that the call has to wait for longest, and how long; nil where all let it pass.
-local function refusing_limit(now)
-  local slowest, longest_ms = nil, 0
-  for _, limit in ipairs(call.limits) do
-    if not limit.fits and not limit.shadow then
-      local limit_wait_ms = wait_ms(limit, now)
-      if limit_wait_ms < 0 then
-        return limit, limit_wait_ms
-      elseif limit_wait_ms > longest_ms then
-        slowest, longest_ms = limit, limit_wait_ms
+-- The checks that would let the call pass, but have another one standing before it in their line.
+local function preceding(is_refusing, now)
+  local found = {}
+  local place = call.place or end_of_tier(call.tier)
+  for _, checks in ipairs({ call.limits, call.budgets }) do
+    for _, check in ipairs(checks) do
+      if check.queue_ms and not is_refusing[check]
+        and is_preceded(KEYS[8], line_key(KEYS[8], check), place, call.request_id, now, call.probe) then
+        found[#found + 1] = check
       end
     end
   end
-  return slowest, longest_ms
+  return found
 end
 
 -- A limit that refuses for long must still grow older while the clock that was set back catches up.
@@ -142,23 +93,61 @@ local function limit_states(is_held, now)
   return states
 end
 
+-- Of refusals that are not written, there is a count for each hour, team and scope.
+local function count_unwritten(check, now)
+  local counts = KEYS[9] .. ':' .. integer_text(now - now % HOUR_MS)
+  redis.call('HINCRBY', counts, cjson.decode(draft).team .. '|' .. check.scope_name, 1)
+  redis.call('PEXPIRE', counts, ARGV[5])
+end
+
 -- A refusal that is written is remembered too: no later answer may contradict its event.
-local function deny(check, kind, retry_after_ms, now)
-  local answer = { 'denied', check.number, retry_after_ms, kind == 'limit' and limit_states(false, now) or {} }
+local function write_refusal(check, answer, now)
+  if not is_written() then
+    return count_unwritten(check, now)
+  end
+  local members = settled_members(call.request_id .. ':1', 'refused', redis.call('INCR', KEYS[5]), {}, now, '0')
+  append_event(KEYS[6], 'usage', event_with(draft, table.concat({
+    '"outcome":"', check.window_ms and 'limit' or 'budget', '","refusing_scope":', cjson.encode(check.scope_name), ',',
+    members,
+  })))
+  redis.call('SET', KEYS[1], cmsgpack.pack({ state = 'denied', answer = answer }), 'PX', ARGV[4])
+end
+
+local function deny(check, retry_after_ms, now)
+  local answer = { 'denied', check.number, retry_after_ms, check.window_ms and limit_states(false, now) or {} }
   if call.probe then
     return answer
   end
-  if is_written() then
-    local members = settled_members(call.request_id .. ':1', 'refused', redis.call('INCR', KEYS[5]), {}, now, '0')
-    append_event(KEYS[6], 'usage', event_with(draft, table.concat({
-      '"outcome":"', kind, '","refusing_scope":', cjson.encode(check.scope_name), ',', members,
-    })))
-    redis.call('SET', KEYS[1], cmsgpack.pack({ state = 'denied', answer = answer }), 'PX', ARGV[4])
+  keep_rings_of_a_clock_set_back()
+  if call.is_last then
+    write_refusal(check, answer, now)
+    leave_lines(KEYS[8], call.request_id)
   end
-  if kind == 'budget' then
+  if check.period and not check.tier and check.floor > check.free then
     fire_thresholds(check.key, KEYS[6], now, true)
   end
   return answer
+end
+
+-- Has the call stand in the line of every check that does not let it pass, and in no other.
+local function wait(refusing, is_refusing, retry_after_ms, now)
+  local lines = {}
+  for number, check in ipairs(refusing) do
+    lines[number] = line_key(KEYS[8], check)
+  end
+  local place = call.place or last_place(lines, call.tier, now)
+  if not call.probe then
+    keep_rings_of_a_clock_set_back()
+    for _, checks in ipairs({ call.limits, call.budgets }) do
+      for _, check in ipairs(checks) do
+        if check.queue_ms and call.place and not is_refusing[check] then
+          redis.call('ZREM', line_key(KEYS[8], check), call.request_id)
+        end
+      end
+    end
+    join_lines(KEYS[8], lines, place, call.request_id, now)
+  end
+  return { 'waiting', refusing[1].number, place, math.min(retry_after_ms, ASK_AGAIN_MS) }
 end
 
 local function hold_limits(lease_end, now)
@@ -176,47 +165,121 @@ local function hold_limits(lease_end, now)
   return held
 end
 
+-- A subject that nobody knew beforehand gets its period with its first call.
+local function keep_period(budget)
+  local identity = budget.identities[budget.period == budget.current and 1 or 2]
+  redis.call('HSET', budget.key, 'each_cap', integer_text(budget.each_cap), 'thresholds', budget.thresholds,
+    'identity', identity)
+  redis.call('PEXPIREAT', budget.key, integer_text(budget.period.end_ms + ARGV[6]))
+end
+
 local function hold_budgets(granted)
   local held = {}
   for number, budget in ipairs(call.budgets) do
-    redis.call('HINCRBY', budget.key, 'held', integer_text(granted[budget.unit]))
-    held[number] = { key = budget.key, unit = budget.unit, cost = granted[budget.unit] }
+    local cost = granted[budget.unit]
+    redis.call('HINCRBY', budget.key, budget.tier and 'held:' .. budget.tier or 'held', integer_text(cost))
+    held[number] = { key = budget.key, unit = budget.unit, cost = cost, tier = budget.tier }
+    if budget.each_cap and not budget.tier then
+      keep_period(budget)
+    end
   end
   return held
 end
 
-local function granted_answer(now, granted_nusd)
-  local shadows = {}
-  for _, limit in ipairs(call.limits) do
-    if not limit.fits then
-      shadows[#shadows + 1] = limit.number
-    end
+local function draft_with(shadow_checks)
+  if #shadow_checks == 0 then
+    return draft
   end
-  for _, budget in ipairs(call.budgets) do
-    if budget.shadow and budget.floor > budget.free then
-      shadows[#shadows + 1] = budget.number
-    end
+  local names = {}
+  for number, check in ipairs(shadow_checks) do
+    names[number] = check.scope_name
   end
-  return { 'granted', now, granted_nusd, limit_states(true, now), shadows }
+  return event_with(draft, '"shadow_refusals":' .. cjson.encode(names))
+end
+
+local function granted_answer(now, granted_nusd, shadow_checks)
+  local numbers = {}
+  for number, check in ipairs(shadow_checks) do
+    numbers[number] = check.number
+  end
+  return { 'granted', now, granted_nusd, limit_states(true, now), numbers }
 end
 
 local function hold(granted, now)
   local lease_end = now + call.lease_ms
   local nusd = call.hold_nusd and math.min(call.hold_nusd, granted.nusd or call.hold_nusd)
-  local answer = granted_answer(now, nusd or 0)
+  local shadow_checks = shadows()
+  local answer = granted_answer(now, nusd or 0, shadow_checks)
   if call.probe then
     return answer
   end
   redis.call('SET', KEYS[1], cmsgpack.pack({
-    state = 'pending', nusd = nusd, tokens = call.hold_tokens, reserved_at_ms = now, draft = draft,
+    state = 'pending', nusd = nusd, tokens = call.hold_tokens, reserved_at_ms = now, draft = draft_with(shadow_checks),
     answer = answer, limits = hold_limits(lease_end, now), budgets = hold_budgets(granted),
   }))
   redis.call('ZADD', KEYS[4], integer_text(lease_end), call.request_id)
+  if call.place then
+    leave_lines(KEYS[8], call.request_id)
+  end
   return answer
 end
 
 local function repeated(stored)
   return cmsgpack.unpack(stored).answer or { 'unready', 'request_id_used' }
+end
+
+-- The check that refuses and is not worth waiting for, and after how long it may admit the call.
+local function final_refusal(refusing_budgets, limits, now)
+  for _, budget in ipairs(refusing_budgets) do
+    if not is_budget_worth_waiting(budget, now) then
+      return budget, -1
+    end
+  end
+  local final = {}
+  for _, limit in ipairs(limits) do
+    if not is_limit_worth_waiting(limit, now) then
+      final[#final + 1] = limit
+    end
+  end
+  return slowest(final, now)
+end
+
+-- Those that refuse, those that have others waiting before this call, and all of them as a set.
+local function obstacles(refusing, now)
+  local is_refusing = {}
+  for _, check in ipairs(refusing) do
+    is_refusing[check] = true
+  end
+  local preceded = redis.call('EXISTS', KEYS[8]) == 1 and preceding(is_refusing, now) or {}
+  for _, check in ipairs(preceded) do
+    refusing[#refusing + 1], is_refusing[check] = check, true
+  end
+  return preceded, is_refusing
+end
+
+local function decide(stored, now)
+  read_limits(stored, now)
+  local granted, refusing = grants()
+  local limits = refusing_limits()
+  local check, retry_after_ms = final_refusal(refusing, limits, now)
+  if check then
+    return deny(check, retry_after_ms, now)
+  end
+  local _, longest_ms = slowest(limits, now)
+  local is_timed = #refusing == 0 and longest_ms > 0
+  for _, limit in ipairs(limits) do
+    refusing[#refusing + 1] = limit
+  end
+  local preceded, is_refusing = obstacles(refusing, now)
+  for _, before in ipairs(preceded) do
+    if now >= may_wait_until_ms(before, now) then
+      return deny(before, before.window_ms and ASK_AGAIN_MS or -1, now)
+    end
+  end
+  if #refusing > 0 then
+    return wait(refusing, is_refusing, is_timed and #preceded == 0 and longest_ms or ASK_AGAIN_MS, now)
+  end
+  return hold(granted, now)
 end
 
 local function reserve(now)
@@ -230,17 +293,7 @@ local function reserve(now)
   elseif not read_budgets(now) then
     return { 'unready', 'no_period' }
   end
-  local granted, refusing_budget = grants()
-  if not granted then
-    return deny(refusing_budget, 'budget', -1, now)
-  end
-  read_limits(stored, now)
-  local limit, retry_after_ms = refusing_limit(now)
-  if limit then
-    keep_rings_of_a_clock_set_back()
-    return deny(limit, 'limit', retry_after_ms, now)
-  end
-  return hold(granted, now)
+  return decide(stored, now)
 end
 
 return reserve(now_ms())

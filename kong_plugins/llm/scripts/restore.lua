@@ -13,7 +13,7 @@ local hold = cmsgpack.unpack(ARGV[3])
 hold.state, hold.restored, hold.draft = 'pending', true, ARGV[4]
 for number, budget in ipairs(hold.budgets) do
   budget.key = KEYS[2 + number]
-  redis.call('HINCRBY', budget.key, 'held', integer_text(budget.cost))
+  redis.call('HINCRBY', budget.key, budget.tier and 'held:' .. budget.tier or 'held', integer_text(budget.cost))
 end
 redis.call('SET', KEYS[1], cmsgpack.pack(hold))
 redis.call('ZADD', KEYS[2], integer_text(ARGV[2]), ARGV[1])

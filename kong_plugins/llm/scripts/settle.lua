@@ -27,18 +27,19 @@ local function correct_limits(hold, request_id, tokens)
   end
 end
 
--- Moves each budget by what was used: {nusd, tokens, requests}. An expired hold was already posted in full, so only
--- the difference is due.
+-- Moves each budget, or the share of a tier in it, by what was used: {nusd, tokens, requests}. An expired hold was
+-- already posted in full, so only the difference is due.
 local function move_budgets(hold, used, stream, now)
   for _, budget in ipairs(hold.budgets) do
+    local suffix = budget.tier and ':' .. budget.tier or ''
     local difference = hold.restored and 0 or used[budget.unit]
     if hold.state ~= 'expired' then
-      redis.call('HINCRBY', budget.key, 'held', integer_text(-budget.cost))
+      redis.call('HINCRBY', budget.key, 'held' .. suffix, integer_text(-budget.cost))
     elseif not hold.restored then
       difference = difference - budget.cost
     end
-    redis.call('HINCRBY', budget.key, 'spent', integer_text(difference))
-    if difference > 0 then
+    redis.call('HINCRBY', budget.key, 'spent' .. suffix, integer_text(difference))
+    if difference > 0 and not budget.tier then
       fire_thresholds(budget.key, stream, now, false)
     end
   end

@@ -3,26 +3,20 @@
 -- The period's hash holds `thresholds` ("50,75,90"), `fired` (those already reported, ",50,75,") and `identity`, the
 -- beginning of the event's JSON up to and into its id, so that names need no escaping here.
 
--- The least amount that is `percent` of the cap. In two steps, because cap * percent would lose digits.
-local function share_of(cap, percent)
-  local hundredth = math.floor(cap / 100)
-  return hundredth * percent + math.ceil((cap - hundredth * 100) * percent / 100)
-end
-
 -- Reports every percentage that `spent` has reached; a refusal by the budget reaches 100 whatever was spent.
 local function fire_thresholds(key, stream, now, refused)
-  local stored = redis.call('HMGET', key, 'cap', 'spent', 'thresholds', 'fired', 'identity')
-  local cap, spent, fired = tonumber(stored[1]), tonumber(stored[2]) or 0, stored[4] or ','
+  local stored = redis.call('HMGET', key, 'cap', 'each_cap', 'extensions', 'spent', 'thresholds', 'fired', 'identity')
+  local cap, spent, fired = cap_of(stored, now), tonumber(stored[4]) or 0, stored[6] or ','
   if not cap then
     return
   end
-  for percent in string.gmatch(stored[3] or '', '%d+') do
+  for percent in string.gmatch(stored[5] or '', '%d+') do
     local is_reached = spent > 0 and spent >= share_of(cap, tonumber(percent))
     if (is_reached or refused and percent == '100') and not string.find(fired, ',' .. percent .. ',', 1, true) then
       fired = fired .. percent .. ','
       redis.call('HSET', key, 'fired', fired)
       append_event(stream, 'threshold', table.concat({
-        stored[5], percent, '","percent":', percent, ',"cap":', integer_text(cap), ',"spent":', integer_text(spent),
+        stored[7], percent, '","percent":', percent, ',"cap":', integer_text(cap), ',"spent":', integer_text(spent),
         ',"crossed_at_ms":', integer_text(now), '}',
       }))
     end
