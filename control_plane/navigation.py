@@ -35,6 +35,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "items": [
             _entry("Spend", "payments", "ledger_hourrollup_changelist"),
             _entry("Events", "receipt_long", "ledger_usageevent_changelist"),
+            _entry("Refusals", "block", "ledger_refusalcount_changelist"),
             _entry("Deliveries", "notifications", "alerts_delivery_changelist"),
             _entry("Webhooks", "webhook", "alerts_webhook_changelist"),
         ],

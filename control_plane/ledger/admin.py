@@ -17,7 +17,8 @@ from control_plane.administration import ReadOnlyAdmin, label_column
 from control_plane.amounts import amount_text
 from control_plane.catalog.models import Model
 from control_plane.keys.models import VirtualKey
-from control_plane.ledger.models import DeadLetter, HourRollup, Reconciliation, UsageEvent
+from control_plane.ledger.models import DeadLetter, HourRollup, Reconciliation, RefusalCount, UsageEvent
+from control_plane.ledger.refusals_page import RefusalsPage
 from control_plane.ledger.selectors import REMARKED, REMARKS
 from control_plane.ledger.spend_page import SpendPage
 from control_plane.teams.models import Team
@@ -194,6 +195,16 @@ class SpendAdmin(ReadOnlyAdmin[HourRollup]):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         page: Any = SpendPage.as_view(model_admin=self)
+        response: HttpResponse = page(request)
+        return response
+
+
+@admin.register(RefusalCount)
+class RefusalsAdmin(ReadOnlyAdmin[RefusalCount]):
+    """What was refused is told on a page of its own, with the refusals that are written as events."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        page: Any = RefusalsPage.as_view(model_admin=self)
         response: HttpResponse = page(request)
         return response
 

@@ -1,4 +1,4 @@
-"""What the spend page of the admin can be asked."""
+"""What the pages of the admin that are about a span of days can be asked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ _MOST_DAYS: Final = 400
 _SPAN_NAMES: Final = {name: label for name, (label, _) in SPANS.items()} | {"custom": "Chosen days"}
 
 
-class SpendForm(forms.Form):
-    """What the page is asked for: one of `SPANS`, or "custom" with its first and last day."""
+class SpanForm(forms.Form):
+    """One of `SPANS`, or "custom" with its first and last day."""
 
     organization = forms.ModelChoiceField(
         Organization.objects.all(), to_field_name="slug", empty_label=None, widget=UnfoldAdminSelectWidget
     )
-    group_by = forms.ChoiceField(choices=[(name, name.capitalize()) for name in GROUP_COLUMNS])
     span = forms.ChoiceField(choices=list(_SPAN_NAMES.items()))
     first = forms.DateField(required=False)
     last = forms.DateField(required=False)
@@ -49,3 +48,11 @@ class SpendForm(forms.Form):
             return self.cleaned_data["first"], self.cleaned_data["last"] + timedelta(days=1)
         _, span = SPANS[self.cleaned_data["span"]]
         return span(now.date())
+
+
+class SpendForm(SpanForm):
+    group_by = forms.ChoiceField(choices=[(name, name.capitalize()) for name in GROUP_COLUMNS])
+
+
+class RefusalsForm(SpanForm):
+    mode = forms.ChoiceField(choices=[("enforced", "Refused"), ("shadow", "In shadow mode")])

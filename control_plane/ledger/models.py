@@ -164,6 +164,27 @@ class DayRollup(Rollup):
         return f"{self.organization} {self.day.isoformat()}"
 
 
+class RefusalCount(models.Model):
+    """How many calls of an hour (UTC) a limit or a budget has refused beyond those that are written as events."""
+
+    organization = models.TextField()
+    hour = models.DateTimeField()
+    team = models.TextField()
+    refusing_scope = models.TextField()
+    calls = models.BigIntegerField()
+
+    class Meta:
+        verbose_name_plural = "refusals"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "hour", "team", "refusing_scope"], name="ledger_refusal_count_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization} {self.hour.isoformat()}"
+
+
 class DeadLetter(models.Model):
     """A stream entry that the ledger could not take, whole, so that it can be read by a person."""
 

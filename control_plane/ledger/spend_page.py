@@ -5,88 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
-
-from django.utils import timezone
-from django.views.generic import TemplateView
-from unfold.widgets import INPUT_CLASSES
+from typing import Any
 
 from control_plane.amounts import amount_text, usd_text
-from control_plane.ledger.forms import SpendForm
+from control_plane.ledger.forms import SpanForm, SpendForm
 from control_plane.ledger.periods import Days, day_start
 from control_plane.ledger.selectors import Spend, spend_by, spend_by_day
-from control_plane.teams.models import Organization
-
-if TYPE_CHECKING:
-    _Page = TemplateView
-else:
-    from unfold.views import UnfoldModelAdminViewMixin
-
-    class _Page(UnfoldModelAdminViewMixin, TemplateView): ...
+from control_plane.ledger.span_page import SpanPage
 
 
-class SpendPage(_Page):
+class SpendPage(SpanPage):
     title = "Spend"
     permission_required = ("ledger.view_hourrollup",)
     template_name = "admin/ledger/spend.html"
+    form_class = SpendForm
+    choice = "group_by"
+    usual_choice = "team"
 
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        context = super().get_context_data(**kwargs)
-        first = Organization.objects.first()
-        if first is None:
-            return context
-        form = _asked(self.request.GET.dict(), first)
-        return context | {"form": form} | _answer(form)
-
-
-def _asked(given: dict[str, str], organization: Organization) -> SpendForm:
-    """The question, completed; what cannot be understood is answered for this month instead, and said so."""
-    usual = {"organization": organization.slug, "group_by": "team", "span": "month"}
-    form = SpendForm(usual | given)
-    if form.is_valid():
-        return form
-    fallback = SpendForm(usual)
-    fallback.is_valid()
-    fallback.complaints = [str(message) for messages in form.errors.values() for message in messages]
-    return fallback
-
-
-def _answer(form: SpendForm) -> dict[str, Any]:
-    organization, group_by = form.cleaned_data["organization"], form.cleaned_data["group_by"]
-    days = form.days(timezone.now().astimezone(organization.zone))
-    start, end = (day_start(day, organization.zone) for day in days)
-    rows = spend_by(organization.slug, group_by, start=start, end=end, zone=organization.zone)
-    total = _total(rows)
-    return {
-        "title": f"{form.span_name}, by {group_by}",
-        "input_classes": " ".join(INPUT_CLASSES),
-        "first_day": days[0],
-        "last_day": days[1] - timedelta(days=1),
-        "groupings": _links(form, "group_by"),
-        "spans": _links(form, "span"),
-        "several_organizations": Organization.objects.count() > 1,
-        "headings": ("Spent", "Share", "Requests", "Input tokens", "Output tokens"),
-        "lines": [(row.name or row.subject or "(none)", _cells(row, total.amount_nusd)) for row in rows],
-        "total": total,
-        "total_cells": _cells(total, total.amount_nusd),
-        "chart": _chart(spend_by_day(organization.slug, start=days[0], end=days[1]), days),
-    }
-
-
-def _links(form: SpendForm, name: str) -> list[dict[str, Any]]:
-    """Tabs that change one thing of the question and leave the rest."""
-    asked = {field: value for field, value in form.data.items() if value}
-    field: Any = form.fields[name]
-    return [
-        {
-            "title": label,
-            "link": "?" + urlencode(asked | {name: value}),
-            "active": form.cleaned_data[name] == value,
+    def answer(self, form: SpanForm, days: Days) -> dict[str, Any]:
+        organization, group_by = form.cleaned_data["organization"], form.cleaned_data["group_by"]
+        start, end = (day_start(day, organization.zone) for day in days)
+        rows = spend_by(organization.slug, group_by, start=start, end=end, zone=organization.zone)
+        total = _total(rows)
+        return {
+            "title": f"{form.span_name}, by {group_by}",
+            "headings": ("Spent", "Share", "Requests", "Input tokens", "Output tokens"),
+            "lines": [(row.name or row.subject or "(none)", _cells(row, total.amount_nusd)) for row in rows],
+            "total": total,
+            "total_cells": _cells(total, total.amount_nusd),
+            "chart": _chart(spend_by_day(organization.slug, start=days[0], end=days[1]), days),
         }
-        for value, label in field.choices
-        if value != "custom"
-    ]
 
 
 def _cells(row: Spend, total_nusd: int) -> tuple[str, ...]:

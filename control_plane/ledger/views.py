@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from control_plane.api.models import ApiToken
 from control_plane.api.views import Pages
 from control_plane.ledger.models import UsageEvent
+from control_plane.ledger.refusals import refusals, shadow_refusals
 from control_plane.ledger.selectors import REMARKED, Spend, spend_by
 from control_plane.ledger.serializers import EventSerializer, EventsQuery, SpanQuery, SpendQuery
 
@@ -28,6 +29,22 @@ class SpendView(APIView):
         group_by = query.pop("group_by")
         rows = spend_by(organization.slug, group_by, zone=organization.zone, **query)
         return Response([_spend_row(group_by, row) for row in rows])
+
+
+class RefusalsView(APIView):
+    """What limits and budgets have refused, as one row for each rule and team, the most frequent first."""
+
+    def get(self, request: Request) -> Response:
+        query = _asked(SpanQuery, request)
+        return Response([asdict(row) for row in refusals(_token(request).organization.slug, **query)])
+
+
+class ShadowRefusalsView(APIView):
+    """What limits and budgets in shadow mode would have refused, and what those calls have cost."""
+
+    def get(self, request: Request) -> Response:
+        query = _asked(SpanQuery, request)
+        return Response([asdict(row) for row in shadow_refusals(_token(request).organization.slug, **query)])
 
 
 class NewestFirst(Pages):

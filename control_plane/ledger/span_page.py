@@ -1,0 +1,83 @@
+"""What the pages of the admin that answer for a span of days have in common."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlencode
+
+from django.utils import timezone
+from django.views.generic import TemplateView
+from unfold.widgets import INPUT_CLASSES
+
+from control_plane.ledger.forms import SpanForm
+from control_plane.ledger.periods import Days
+from control_plane.teams.models import Organization
+
+if TYPE_CHECKING:
+    _Page = TemplateView
+else:
+    from unfold.views import UnfoldModelAdminViewMixin
+
+    class _Page(UnfoldModelAdminViewMixin, TemplateView): ...
+
+
+class SpanPage(_Page):
+    """A page with tabs for one choice of its own and for the span; subclasses give the answer."""
+
+    form_class: ClassVar[type[SpanForm]]
+    # The form's field for the page's own choice, and what it is if nothing was chosen.
+    choice: ClassVar[str]
+    usual_choice: ClassVar[str]
+
+    def answer(self, form: SpanForm, days: Days) -> dict[str, Any]:
+        """What the template is given for a form that is valid."""
+        raise NotImplementedError
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = super().get_context_data(**kwargs)
+        first = Organization.objects.first()
+        if first is None:
+            return context
+        form = self._asked(first)
+        days = form.days(timezone.now().astimezone(form.cleaned_data["organization"].zone))
+        return context | self._question(form, days) | self.answer(form, days)
+
+    def _asked(self, organization: Organization) -> SpanForm:
+        """The question, completed; what cannot be understood is answered for this month instead, and said so."""
+        usual = {"organization": organization.slug, self.choice: self.usual_choice, "span": "month"}
+        form = self.form_class(usual | self.request.GET.dict())
+        if form.is_valid():
+            return form
+        fallback = self.form_class(usual)
+        fallback.is_valid()
+        fallback.complaints = [str(message) for messages in form.errors.values() for message in messages]
+        return fallback
+
+    def _question(self, form: SpanForm, days: Days) -> dict[str, Any]:
+        return {
+            "form": form,
+            "input_classes": " ".join(INPUT_CLASSES),
+            "first_day": days[0],
+            "last_day": days[1] - timedelta(days=1),
+            "choice": self.choice,
+            "chosen": form.cleaned_data[self.choice],
+            "choices": _links(form, self.choice),
+            "spans": _links(form, "span"),
+            "several_organizations": Organization.objects.count() > 1,
+        }
+
+
+def _links(form: SpanForm, name: str) -> list[dict[str, Any]]:
+    """Tabs that change one thing of the question and leave the rest."""
+    asked = {field: value for field, value in form.data.items() if value}
+    field: Any = form.fields[name]
+    return [
+        {
+            "title": label,
+            "link": "?" + urlencode(asked | {name: value}),
+            "active": form.cleaned_data[name] == value,
+        }
+        for value, label in field.choices
+        if value != "custom"
+    ]
