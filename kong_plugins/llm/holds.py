@@ -37,8 +37,9 @@ class Holds:
             if not reservation.probe:
                 self._give_up(reservation)
             raise undecided() from error
-        if isinstance(result, Unready):
-            raise undecided(PolicyBehind if result.reason == "stale_policy" else PolicyUnavailable)
+        if not isinstance(result, Granted | Denied):
+            is_behind = isinstance(result, Unready) and result.reason == "stale_policy"
+            raise undecided(PolicyBehind if is_behind else PolicyUnavailable)
         if isinstance(result, Granted) and not reservation.probe:
             self._write_down(reservation, result)
         return result

@@ -97,6 +97,7 @@ def reservation_of(table: RoutingTable, call: Call, offer: Offer, *, lease_ms: i
         limits=limits,
         budgets=budgets,
         draft=event_fields(offer.facts),
+        tier=principal.tier,
         probe=call.probe,
     )
 

@@ -335,8 +335,8 @@ def _reserve_names(reservation: Reservation) -> list[str]:
 
 def _limit_name(check: LimitCheck) -> str:
     # A window of another length has slices of another length, so it is another counter.
-    subject = check.subject if check.tier is None else f"{check.subject}~{check.tier}"
-    return f"limit:{check.id}:{subject}:{check.unit}:{check.window_ms}"
+    name = f"limit:{check.id}:{check.subject}:{check.unit}:{check.window_ms}"
+    return name if check.tier is None else f"{name}:{check.tier}"
 
 
 def _plan(reservation: Reservation) -> bytes:
@@ -355,8 +355,8 @@ def _planned(organization: str, check: BudgetCheck) -> BudgetCheck | dict[str, A
         _threshold_identity(organization, check.id, check.subject, period.name)
         for period in (check.current, check.following)
     ]
-    thresholds = _thresholds(check.thresholds_percent)
-    return msgspec.to_builtins(check) | {"thresholds": thresholds, "identities": identities}
+    planned: dict[str, Any] = msgspec.to_builtins(check)
+    return planned | {"thresholds": _thresholds(check.thresholds_percent), "identities": identities}
 
 
 def _checks(reservation: Reservation) -> tuple[LimitCheck | BudgetCheck, ...]:

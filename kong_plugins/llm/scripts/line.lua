@@ -10,7 +10,7 @@ local SIGN_OF_LIFE_MS, LINE_KEPT_MS = 3000, 60000
 local LOOKED_AT_ONCE = 16
 
 local function line_key(waiting, check)
-  return table.concat({ waiting, ':', check.id, ':', check.subject, check.tier and '~' .. check.tier or '' })
+  return table.concat({ waiting, check.id, check.tier or '', check.subject }, ':')
 end
 
 -- Whether a call that is still there stands in the line before a place. Those that have gone are taken out of it,

@@ -166,21 +166,21 @@ local function hold_limits(lease_end, now)
 end
 
 -- A subject that nobody knew beforehand gets its period with its first call.
-local function keep_period(budget)
+local function keep_period(budget, now)
   local identity = budget.identities[budget.period == budget.current and 1 or 2]
   redis.call('HSET', budget.key, 'each_cap', integer_text(budget.each_cap), 'thresholds', budget.thresholds,
     'identity', identity)
-  redis.call('PEXPIREAT', budget.key, integer_text(budget.period.end_ms + ARGV[6]))
+  redis.call('PEXPIRE', budget.key, integer_text(budget.period.end_ms - now + ARGV[6]))
 end
 
-local function hold_budgets(granted)
+local function hold_budgets(granted, now)
   local held = {}
   for number, budget in ipairs(call.budgets) do
     local cost = granted[budget.unit]
     redis.call('HINCRBY', budget.key, budget.tier and 'held:' .. budget.tier or 'held', integer_text(cost))
     held[number] = { key = budget.key, unit = budget.unit, cost = cost, tier = budget.tier }
     if budget.each_cap and not budget.tier then
-      keep_period(budget)
+      keep_period(budget, now)
     end
   end
   return held
@@ -215,7 +215,7 @@ local function hold(granted, now)
   end
   redis.call('SET', KEYS[1], cmsgpack.pack({
     state = 'pending', nusd = nusd, tokens = call.hold_tokens, reserved_at_ms = now, draft = draft_with(shadow_checks),
-    answer = answer, limits = hold_limits(lease_end, now), budgets = hold_budgets(granted),
+    answer = answer, limits = hold_limits(lease_end, now), budgets = hold_budgets(granted, now),
   }))
   redis.call('ZADD', KEYS[4], integer_text(lease_end), call.request_id)
   if call.place then

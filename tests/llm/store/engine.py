@@ -15,7 +15,7 @@ import redis
 from kong_plugins.llm.connection import Connection
 from kong_plugins.llm.events import ThresholdEvent, UsageEvent, decode_event
 from kong_plugins.llm.keys import Principal
-from kong_plugins.llm.limits import Demand, Denied, Granted, Reservation, Unready, checks_for
+from kong_plugins.llm.limits import Demand, Denied, Granted, Reservation, Unready, Waiting, checks_for
 from kong_plugins.llm.names import budget_name
 from kong_plugins.llm.release import Budget, Limit, PolicyDocument, Scope
 from kong_plugins.llm.store import Store
@@ -95,6 +95,7 @@ class Engine:
             cap=cap,
             version=version,
             thresholds_percent=rule.thresholds_percent,
+            extensions=place.get("extensions", ()),
         )
 
     def reservation(self, **changes: Any) -> Reservation:
@@ -103,7 +104,7 @@ class Engine:
         who: Principal = fields.pop("principal", principal(organization=self.organization))
         request_id = fields.pop("request_id", f"r{next(_numbers)}")
         lease_ms = fields.pop("lease_ms", LEASE_MS)
-        probe = fields.pop("probe", False)
+        way = {name: fields.pop(name) for name in ("probe", "is_last", "may_wait", "place") if name in fields}
         demand = Demand(**fields)
         limits, budgets = checks_for(self.policy, who, demand, now_ms=self.now_ms)
         draft = {"request_id": request_id, "organization": self.organization, "team": who.team, "key": who.key}
@@ -117,10 +118,11 @@ class Engine:
             limits=limits,
             budgets=budgets,
             draft=msgspec.json.encode(draft | {"input_bound_tokens": demand.tokens // 2}),
-            probe=probe,
+            tier=who.tier,
+            **way,
         )
 
-    def reserve(self, **changes: Any) -> Granted | Denied | Unready:
+    def reserve(self, **changes: Any) -> Granted | Denied | Waiting | Unready:
         return self.store.reserve(self.reservation(**changes))
 
     def hold(self, **changes: Any) -> str:

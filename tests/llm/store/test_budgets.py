@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -214,7 +215,7 @@ def test_a_refusal_that_was_written_stays_one(engine: Engine) -> None:
     assert len(engine.usage()) == 1
 
 
-def test_a_flood_of_refusals_is_sampled(real_time: Engine) -> None:
+def test_a_flood_of_refusals_is_sampled_and_counted(real_time: Engine) -> None:
     real_time.enforce(MONTH)
     real_time.set_cap(MONTH, 0, period_name=real_time.period_name(MONTH, _redis_ms(real_time)))
     real_time.now_ms = _redis_ms(real_time)
@@ -222,7 +223,12 @@ def test_a_flood_of_refusals_is_sampled(real_time: Engine) -> None:
     answers = [real_time.reserve() for _ in range(300)]
 
     assert all(isinstance(answer, Denied) for answer in answers)
-    assert 100 <= len(real_time.usage()) < 300
+    written = len(real_time.usage())
+    assert 100 <= written < 300
+    counted: Counter[tuple[str, str]] = Counter()
+    for hour in {at_ms // 3_600_000 for at_ms in (real_time.now_ms, _redis_ms(real_time))}:
+        counted.update(real_time.store.refusal_counts(real_time.organization, hour * 3_600_000))
+    assert counted == {("search", "team monthly budget"): 300 - written}
 
 
 def test_one_subject_pays_for_itself_alone(engine: Engine) -> None:
