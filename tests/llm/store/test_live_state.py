@@ -213,6 +213,7 @@ def test_a_call_whose_answer_was_lost_counts_once(redis_address: str, engine: En
             with pytest.raises(StoreUnavailable):
                 far.reserve(reservation)
         assert engine.state(rule) == (0, 100)
+        far.ping()
 
         proxy.answers_to_lose = 1
         far.post(engine.organization, reservation.request_id, amount_nusd=70, tokens=1, event_fields=b"{}")
