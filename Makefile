@@ -80,6 +80,10 @@ fuzz: setup ## the tests that draw their cases, with 5000 cases each, and 20,000
 bench-quota: setup ## what one decision costs, beside scripts that do nothing
 	@$(BIN)/python -m bench.quota
 
+.PHONY: bench-overspend
+bench-overspend: setup ## a crowd against a cap of ten cents, with faults; CASES="2 streamed redis" for some of it
+	@$(BIN)/python -m bench.overspend $(CASES)
+
 .PHONY: traffic
 traffic: setup ## send mixed calls with the demo's keys to the system that `make run` started
 	@$(BIN)/python -m demo.traffic
