@@ -31,6 +31,8 @@ class OwnValkey:
         command = valkey_program(self._data, self._port, "secret").command
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         eventually(self._answers, "Valkey")
+        # With a flush a second, a busy disk may put off the writing too, and a killed server lose what it has answered.
+        self.client.config_set("appendfsync", "always")
 
     def pause(self) -> None:
         """Accept connections and answer nothing."""
