@@ -65,6 +65,18 @@ class ServiceForm(_Form[Row]):
         return {name: self.cleaned_data[name] for name in self.changed_data}
 
 
+class PartsWidget(forms.MultiWidget):
+    """Several inputs beside each other, each under its `title`."""
+
+    template_name = "admin/parts.html"
+    part_width: ClassVar[str] = "auto"
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        context["widget"]["part_width"] = self.part_width
+        return context
+
+
 class ServiceAdmin(_Admin[Row]):
     """Pages of one kind of row; subclasses say which service creates and which changes it."""
 

@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "django.forms",
     "rest_framework",
     "control_plane.api",
     "control_plane.catalog",
@@ -64,6 +65,9 @@ INSTALLED_APPS = [
     "control_plane.ledger",
     "control_plane.alerts",
 ]
+
+# Widgets are rendered as pages are, so that a widget of our own has its template among theirs.
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

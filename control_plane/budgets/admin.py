@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -18,8 +18,17 @@ from control_plane.budgets import services
 from control_plane.budgets.forms import BudgetForm, LimitForm
 from control_plane.budgets.models import Budget, Limit
 from control_plane.budgets.selectors import Usage, current_usage
+from control_plane.budgets.validators import TIERS
 from control_plane.teams.models import User
 from kong_plugins.llm.errors import StoreUnavailable
+
+_SCOPE_FIELDS: Final[tuple[str, Any]] = (
+    "Whose calls",
+    {
+        "fields": (("scope", "subject"), ("model", "provider", "tag")),
+        "description": "The three on the second line narrow it down; with none of them all calls count together.",
+    },
+)
 
 
 class ScopedColumns:
@@ -31,25 +40,30 @@ class ScopedColumns:
         tag = f"tag {row.tag}" if row.tag else None
         return ", ".join(str(part) for part in (subject, row.model, row.provider, tag) if part)
 
+    @admin.display(description="Tiers")
+    def shares_text(self, row: Budget | Limit) -> str | None:
+        shares = row.tier_shares_percent
+        return ", ".join(f"{tier} {shares[tier]} %" for tier in TIERS if tier in shares) or None
+
 
 @admin.register(Budget)
 class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
     form = BudgetForm
-    list_display = ("name", "scope_text", "period", "cap", "spent", "held", "used", "hard", "active")
+    list_display = ("name", "scope_text", "period", "cap", "spent", "held", "used", "reached", "shares_text", "active")
     list_filter = ("scope", "unit", "period", "active")
     search_fields = ("name", "subject")
     readonly_fields = ("standing",)
-    fieldsets = (
-        (None, {"fields": ("organization", "name", "scope", "subject", "model", "provider", "tag")}),
-        (
-            "How much",
-            {"fields": ("unit", "period", "entered_amount", "hard", "shadow", "active", "thresholds_percent")},
-        ),
+    fieldsets: ClassVar[Any] = (
         ("Right now", {"fields": ("standing",)}),
+        (None, {"fields": ("organization", "name", "active")}),
+        _SCOPE_FIELDS,
+        ("How much", {"fields": (("unit", "period"), "entered_amount", "thresholds_percent")}),
+        ("When it is reached", {"fields": ("hard", "shadow", "degrade_at_percent", "queue_ms")}),
+        ("Tiers", {"fields": ("tier_shares_percent",)}),
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Budget | None = None) -> Any:
-        return self.fieldsets if obj else self.fieldsets[:2]
+        return self.fieldsets if obj else self.fieldsets[1:]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
         return super().get_queryset(request).select_related("organization", "model", "provider")
@@ -66,7 +80,15 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
 
     @admin.display(description="Cap")
     def cap(self, budget: Budget) -> str:
-        return amount_text(budget.amount, budget.unit)
+        return amount_text(budget.amount, budget.unit) + ("" if budget.subject else " each")
+
+    @admin.display(description="When reached")
+    def reached(self, budget: Budget) -> str:
+        if not budget.hard:
+            return "warn"
+        if budget.degrade_at_percent is None:
+            return _refusal(budget)
+        return f"degrade at {budget.degrade_at_percent} %, {_refusal(budget)}"
 
     @admin.display(description="Spent")
     def spent(self, budget: Budget) -> str | None:
@@ -88,7 +110,11 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
             lines = [_standing_line(budget, usage) for usage in current_usage(budget)]
         except StoreUnavailable:
             return "Redis cannot be reached."
-        return SafeString("".join(lines)) if lines else "No period is running."
+        if lines:
+            return SafeString("".join(lines))
+        if budget.is_for_each_user:
+            return "Each user is counted from their first call on."
+        return "No period is running."
 
     def create(self, form: BudgetForm, user: User) -> Budget:
         return services.create_budget(actor=user.get_username(), **form.cleaned_data)
@@ -100,9 +126,16 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
 @admin.register(Limit)
 class LimitAdmin(ScopedColumns, ServiceAdmin[Limit]):
     form = LimitForm
-    list_display = ("name", "scope_text", "rate", "shadow", "active")
+    list_display = ("name", "scope_text", "rate", "reached", "shares_text", "active")
     list_filter = ("scope", "unit", "active")
     search_fields = ("name", "subject")
+    fieldsets = (
+        (None, {"fields": ("organization", "name", "active")}),
+        _SCOPE_FIELDS,
+        ("How much", {"fields": ("unit", ("amount", "window_ms"))}),
+        ("When it is reached", {"fields": ("shadow", "queue_ms")}),
+        ("Tiers", {"fields": ("tier_shares_percent",)}),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Limit]:
         return super().get_queryset(request).select_related("organization", "model", "provider")
@@ -111,13 +144,24 @@ class LimitAdmin(ScopedColumns, ServiceAdmin[Limit]):
     def rate(self, limit: Limit) -> str:
         if limit.unit == "concurrency":
             return f"{limit.amount:,} at once"
-        return f"{limit.amount:,} {limit.unit} in {limit.window_s:,} s"
+        return f"{limit.amount:,} {limit.unit} in {limit.window_ms // 1000:,} s"
+
+    @admin.display(description="When reached")
+    def reached(self, limit: Limit) -> str:
+        return _refusal(limit)
 
     def create(self, form: LimitForm, user: User) -> Limit:
         return services.create_limit(actor=user.get_username(), **form.cleaned_data)
 
     def change(self, row: Limit, form: LimitForm, actor: str) -> Limit:
         return services.change_limit(row.pk, actor=actor, **form.changes)
+
+
+def _refusal(row: Budget | Limit) -> str:
+    """What becomes of a call that does not fit."""
+    if row.shadow:
+        return "report only"
+    return f"wait {row.queue_ms // 1000} s" if row.queue_ms else "refuse"
 
 
 def _usage(budget: Budget) -> list[Usage]:

@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from django.core.exceptions import ValidationError
-from unfold.widgets import (
-    UnfoldAdminDecimalFieldWidget,
-    UnfoldAdminIntegerFieldWidget,
-    UnfoldAdminTextInputWidget,
-)
+from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextInputWidget
 
 from control_plane.administration import ServiceForm
-from control_plane.budgets.models import MAX_WINDOW_MS, Budget, Limit
+from control_plane.budgets.form_fields import SecondsFormField, TierSharesField
+from control_plane.budgets.models import MAX_WINDOW_MS, Budget, Limit, ScopedRow
 from control_plane.budgets.selectors import checked_subject
+from control_plane.budgets.validators import MAX_QUEUE_MS
 from kong_plugins.llm.money import MAX_CAP_NUSD, nusd_from_usd, usd_from_nusd
 
-_FIXED = ("organization", "scope", "subject", "model", "provider", "tag", "unit")
+
+class ScopedForm(ServiceForm[ScopedRow]):
+    """What the forms of budgets and limits share."""
+
+    fixed: ClassVar[tuple[str, ...]] = ("organization", "scope", "subject", "model", "provider", "tag", "unit")
+
+    queue_ms = SecondsFormField(
+        label="Wait in line, in seconds",
+        required=False,
+        initial=0,
+        min_value=0,
+        max_value=MAX_QUEUE_MS // 1000,
+        help_text="How long a call that does not fit waits for its turn before it is refused; 0 refuses at once. "
+        "More important tiers go first, then who came first.",
+    )
+    tier_shares_percent = TierSharesField(
+        label="At most, in percent of the amount",
+        help_text="What the calls of a tier may use together, so that experiments leave something to production; "
+        "100 is all of it, 0 is nothing. Shares may add up to more than 100.",
+    )
+
+    def clean_subject(self) -> str | None:
+        """The subject, if it exists; what is fixed was checked when it was made."""
+        if not self.instance._state.adding:
+            subject: str | None = self.instance.subject
+            return subject
+        fields = self.cleaned_data
+        if "organization" not in fields or "scope" not in fields:
+            return None
+        try:
+            return checked_subject(fields["organization"], fields["scope"], fields["subject"] or None)
+        except ValidationError as error:
+            raise ValidationError(error.message_dict["subject"]) from error
 
 
-class BudgetForm(ServiceForm[Budget]):
-    fixed = (*_FIXED, "period")
+class BudgetForm(ScopedForm[Budget]):
+    fixed = (*ScopedForm.fixed, "period")
 
     entered_amount = forms.DecimalField(
         label="Amount",
@@ -44,7 +74,9 @@ class BudgetForm(ServiceForm[Budget]):
         fields = (
             *("organization", "name", "scope", "subject", "model", "provider", "tag", "unit", "period"),
             *("entered_amount", "hard", "shadow", "active", "thresholds_percent"),
+            *("queue_ms", "degrade_at_percent", "tier_shares_percent"),
         )
+        labels = {"degrade_at_percent": "Degrade from, in percent of the cap"}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,15 +84,13 @@ class BudgetForm(ServiceForm[Budget]):
             amount = self.instance.amount
             self.fields["entered_amount"].initial = usd_from_nusd(amount) if self.instance.unit == "nusd" else amount
 
-    def clean_subject(self) -> str | None:
-        return _checked_subject(self)
-
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
         entered, unit = cleaned.pop("entered_amount", None), cleaned.get("unit")
         if entered is not None and unit is not None:
             try:
-                cleaned["amount"] = _amount(entered, unit)
+                # The row's own rules, which come next, look at it too.
+                cleaned["amount"] = self.instance.amount = _amount(entered, unit)
             except ValueError as error:
                 self.add_error("entered_amount", str(error))
         return cleaned
@@ -71,61 +101,23 @@ class BudgetForm(ServiceForm[Budget]):
         return {name: self.cleaned_data[name] for name in (renamed.get(name, name) for name in self.changed_data)}
 
 
-class LimitForm(ServiceForm[Limit]):
-    fixed = (*_FIXED, "window_seconds")
+class LimitForm(ScopedForm[Limit]):
+    fixed = (*ScopedForm.fixed, "window_ms")
 
-    window_seconds = forms.IntegerField(
+    window_ms = SecondsFormField(
         label="Window, in seconds",
         min_value=1,
         max_value=MAX_WINDOW_MS // 1000,
-        initial=60,
-        widget=UnfoldAdminIntegerFieldWidget(),
+        initial=60_000,
+        help_text="No span of this length ever admits more than the amount; concurrent calls have no window.",
     )
 
     class Meta:
         model = Limit
         fields = (
-            "organization",
-            "name",
-            "scope",
-            "subject",
-            "model",
-            "provider",
-            "tag",
-            "unit",
-            "amount",
-            "window_seconds",
-            "shadow",
-            "active",
+            *("organization", "name", "scope", "subject", "model", "provider", "tag", "unit"),
+            *("amount", "window_ms", "shadow", "active", "queue_ms", "tier_shares_percent"),
         )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if not self.instance._state.adding:
-            self.fields["window_seconds"].initial = self.instance.window_s
-
-    def clean_subject(self) -> str | None:
-        return _checked_subject(self)
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
-        if (seconds := cleaned.pop("window_seconds", None)) is not None:
-            cleaned["window_ms"] = seconds * 1000
-        return cleaned
-
-
-def _checked_subject(form: Any) -> str | None:
-    """The subject, if it exists; what is fixed was checked when it was made."""
-    if not form.instance._state.adding:
-        subject: str | None = form.instance.subject
-        return subject
-    fields = form.cleaned_data
-    if "organization" not in fields or "scope" not in fields:
-        return None
-    try:
-        return checked_subject(fields["organization"], fields["scope"], fields["subject"] or None)
-    except ValidationError as error:
-        raise ValidationError(error.message_dict["subject"]) from error
 
 
 def _amount(entered: Decimal, unit: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, get_args
+from typing import ClassVar, Final, TypeVar, get_args
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
@@ -117,6 +117,9 @@ class Scoped(models.Model):
         return str(self.pk)
 
 
+ScopedRow = TypeVar("ScopedRow", bound=Scoped)
+
+
 class Budget(Scoped):
     """At most `amount` in each period: nano-USD, tokens or requests. Its cap in a period is a `BudgetPeriod`.
 
@@ -221,8 +224,3 @@ class Limit(Scoped):
                 violation_error_message="A window is from one second to 31 days.",
             ),
         ]
-
-    @property
-    def window_s(self) -> int:
-        """The window in whole seconds, as people enter it."""
-        return self.window_ms // 1000

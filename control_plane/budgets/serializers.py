@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
 from rest_framework import serializers
 
@@ -17,6 +17,7 @@ from control_plane.budgets.models import (
     SCOPES,
     Budget,
     Limit,
+    ScopedRow,
     default_thresholds,
 )
 from control_plane.budgets.selectors import current_usage
@@ -24,8 +25,6 @@ from control_plane.budgets.validators import MAX_QUEUE_MS
 from control_plane.catalog.models import Model, Provider
 from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.money import MAX_CAP_NUSD
-
-Rule = TypeVar("Rule", Budget, Limit)
 
 
 class SecondsField(WholeNumberField):
@@ -41,7 +40,7 @@ class SecondsField(WholeNumberField):
         return value // 1000
 
 
-class RuleSerializer(StrictSerializer[Rule]):
+class ScopedSerializer(StrictSerializer[ScopedRow]):
     """What budgets and limits share. `tier_shares_percent` names the tiers that may not use all of the amount."""
 
     fixed = frozenset({"scope", "subject", "model", "provider", "tag", "unit"})
@@ -61,14 +60,14 @@ class RuleSerializer(StrictSerializer[Rule]):
     created_at = serializers.DateTimeField(read_only=True)
 
 
-class BudgetSerializer(RuleSerializer[Budget]):
+class BudgetSerializer(ScopedSerializer[Budget]):
     """`amount` is in the budget's unit; money may be given as `amount_usd` instead.
 
     `state` is how the running period stands, null where Redis does not answer or the budget is about each subject
     by itself; `states` has one entry a subject.
     """
 
-    fixed = RuleSerializer.fixed | {"period"}
+    fixed = ScopedSerializer.fixed | {"period"}
 
     unit = serializers.ChoiceField(choices=BUDGET_UNITS, default="nusd")
     period = serializers.ChoiceField(choices=PERIODS)
@@ -122,8 +121,8 @@ class BudgetSerializer(RuleSerializer[Budget]):
             return []
 
 
-class LimitSerializer(RuleSerializer[Limit]):
-    fixed = RuleSerializer.fixed | {"window_seconds"}
+class LimitSerializer(ScopedSerializer[Limit]):
+    fixed = ScopedSerializer.fixed | {"window_seconds"}
 
     unit = serializers.ChoiceField(choices=LIMIT_UNITS)
     window_seconds = SecondsField(source="window_ms", min_value=1, max_value=MAX_WINDOW_MS // 1000)

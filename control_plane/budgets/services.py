@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Required, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Required, TypedDict, Unpack
 
 from django.db import transaction
 from django.db.models import F, Max
 
-from control_plane.budgets.models import Budget, BudgetPeriod, Limit
+from control_plane.budgets.models import Budget, BudgetPeriod, Limit, ScopedRow
 from control_plane.budgets.selectors import checked_subject, horizon_ms, now_ms, periods_ahead, subjects_of
 from control_plane.live import VERSION_LEAP, announce_change, leap_ahead, live_state
 from control_plane.rows import change_row, create_row
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from control_plane.catalog.models import Model, Provider
     from control_plane.teams.models import Organization
 
-Rule = TypeVar("Rule", Budget, Limit)
 
-
-class RuleChanges(TypedDict, total=False):
+class ScopedChanges(TypedDict, total=False):
     """What of a budget and of a limit alike may be changed at any time."""
 
     name: str
@@ -32,7 +30,7 @@ class RuleChanges(TypedDict, total=False):
     active: bool
 
 
-class RuleFields(RuleChanges, total=False):
+class ScopedFields(ScopedChanges, total=False):
     """With whom a budget or a limit is about, which stays."""
 
     scope: Required[ScopeKind]
@@ -42,18 +40,18 @@ class RuleFields(RuleChanges, total=False):
     tag: str | None
 
 
-class BudgetChanges(RuleChanges, total=False):
+class BudgetChanges(ScopedChanges, total=False):
     hard: bool
     thresholds_percent: list[int]
     degrade_at_percent: int | None
 
 
-class BudgetFields(RuleFields, BudgetChanges):
+class BudgetFields(ScopedFields, BudgetChanges):
     unit: BudgetUnit
     period: PeriodKind
 
 
-class LimitFields(RuleFields):
+class LimitFields(ScopedFields):
     unit: LimitUnit
     window_ms: int
 
@@ -96,7 +94,7 @@ def create_limit(*, organization: Organization, actor: str, **fields: Unpack[Lim
 
 
 @transaction.atomic
-def change_limit(limit_id: int, *, actor: str, **changes: Unpack[RuleChanges]) -> Limit:
+def change_limit(limit_id: int, *, actor: str, **changes: Unpack[ScopedChanges]) -> Limit:
     """Change a limit. What it counts, and in which window, stays: its counter would mean something else.
 
     Raises:
@@ -108,7 +106,7 @@ def change_limit(limit_id: int, *, actor: str, **changes: Unpack[RuleChanges]) -
     return limit
 
 
-def _create(row: Rule, actor: str) -> Rule:
+def _create(row: ScopedRow, actor: str) -> ScopedRow:
     row.subject = checked_subject(row.organization, row.scope, row.subject)
     create_row(row)
     announce_change(row.organization_id, actor=actor)

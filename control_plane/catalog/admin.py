@@ -39,8 +39,17 @@ class ProviderAdmin(ServiceAdmin[Provider]):
 @admin.register(Model)
 class ModelAdmin(ServiceAdmin[Model]):
     form = ModelForm
-    list_display = ("name", "context_window_tokens", "max_output_tokens", "default_output_tokens")
+    list_display = ("name", "context_window_tokens", "max_output_tokens", "default_output_tokens", "degrades_to")
     search_fields = ("name",)
+    fieldsets = (
+        (None, {"fields": ("organization", "name")}),
+        ("Tokens", {"fields": (("context_window_tokens", "max_output_tokens", "default_output_tokens"),)}),
+        ("When there is no room for it", {"fields": ("degrade_to",)}),
+    )
+
+    @admin.display(description="Degrades to")
+    def degrades_to(self, model: Model) -> str | None:
+        return ", ".join(model.degrade_to) or None
 
     def create(self, form: ModelForm, user: User) -> Model:
         fields = dict(form.cleaned_data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -10,10 +11,12 @@ from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelect2MultipleWidget,
+    UnfoldAdminSelectWidget,
 )
 
-from control_plane.administration import ServiceForm
-from control_plane.catalog.models import PRICE_FIELDS, Deployment, Model, Provider
+from control_plane.administration import PartsWidget, ServiceForm
+from control_plane.catalog.models import MAX_DEGRADES, PRICE_FIELDS, Deployment, Model, Provider
+from control_plane.catalog.selectors import validate_degrade_to
 from control_plane.catalog.services import PriceAmounts
 from kong_plugins.llm.money import nusd_from_usd, usd_from_nusd
 
@@ -44,6 +47,37 @@ class AllowedModelsField(forms.MultipleChoiceField):
         return super().has_changed(initial or [], data)
 
 
+class OrderedModelsWidget(PartsWidget):
+    part_width = "15rem"
+
+    def __init__(self) -> None:
+        positions = (f"{number}." for number in range(1, MAX_DEGRADES + 1))
+        super().__init__([UnfoldAdminSelectWidget(attrs={"title": position}) for position in positions])
+
+    def decompress(self, value: Any) -> list[str]:
+        return list(value or ())
+
+
+class OrderedModelsField(forms.MultiValueField):
+    """Some models in an order: the first choice, the second, and so on; gaps are closed."""
+
+    widget = OrderedModelsWidget
+
+    def __init__(self, **kwargs: Any) -> None:
+        fields = tuple(forms.ChoiceField(required=False) for _ in range(MAX_DEGRADES))
+        super().__init__(fields=fields, require_all_fields=False, required=False, **kwargs)
+
+    def offer(self, names: Iterable[str]) -> None:
+        """Let these be chosen."""
+        widget: Any = self.widget
+        parts: list[Any] = [*self.fields, *widget.widgets]
+        for part in parts:
+            part.choices = [("", "–"), *((name, name) for name in names)]
+
+    def compress(self, data_list: Any) -> list[str]:
+        return [name for name in data_list or () if name]
+
+
 class ProviderForm(ServiceForm[Provider]):
     fixed = ("organization", "name")
 
@@ -68,9 +102,36 @@ class ProviderForm(ServiceForm[Provider]):
 class ModelForm(ServiceForm[Model]):
     fixed = ("organization", "name")
 
+    degrade_to = OrderedModelsField(
+        label="Degrades to",
+        help_text="The models that are tried after its own, in this order, where a limit or a budget has no room for "
+        "it, or from the percentage on at which a budget degrades. What those degrade to plays no part. A caller never "
+        "gets a model that its team or key may not use.",
+    )
+
     class Meta:
         model = Model
-        fields = ("organization", "name", "context_window_tokens", "max_output_tokens", "default_output_tokens")
+        fields = (
+            *("organization", "name", "context_window_tokens", "max_output_tokens", "default_output_tokens"),
+            "degrade_to",
+        )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        models = Model.objects.exclude(pk=self.instance.pk)
+        if not self.instance._state.adding:
+            models = models.filter(organization=self.instance.organization_id)
+        field: Any = self.fields["degrade_to"]
+        field.offer(models.order_by("name").values_list("name", flat=True).distinct())
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if {"organization", "name", "degrade_to"} <= set(cleaned):
+            try:
+                validate_degrade_to(cleaned["organization"].pk, cleaned["name"], cleaned["degrade_to"])
+            except forms.ValidationError as error:
+                self.add_error(None, error)
+        return cleaned
 
 
 class DeploymentForm(ServiceForm[Deployment]):

@@ -9,7 +9,16 @@ from rest_framework import serializers
 
 from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, UsdField, WholeNumberField
 from control_plane.catalog import services
-from control_plane.catalog.models import MAX_TOKENS, PRICE_FIELDS, PROTOCOLS, Deployment, Model, Price, Provider
+from control_plane.catalog.models import (
+    MAX_DEGRADES,
+    MAX_TOKENS,
+    PRICE_FIELDS,
+    PROTOCOLS,
+    Deployment,
+    Model,
+    Price,
+    Provider,
+)
 
 
 class ProviderSerializer(StrictSerializer[Provider]):
@@ -34,6 +43,9 @@ class ModelSerializer(StrictSerializer[Model]):
     context_window_tokens = WholeNumberField(min_value=1, max_value=MAX_TOKENS)
     max_output_tokens = WholeNumberField(min_value=1, max_value=MAX_TOKENS)
     default_output_tokens = WholeNumberField(min_value=1, max_value=MAX_TOKENS)
+    degrade_to = serializers.ListField(
+        child=serializers.CharField(max_length=128), max_length=MAX_DEGRADES, default=list
+    )
     created_at = serializers.DateTimeField(read_only=True)
 
     def create(self, validated_data: dict[str, Any]) -> Model:

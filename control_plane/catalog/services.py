@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from control_plane.catalog.models import Deployment, Model, Price, Provider
-from control_plane.catalog.selectors import price_at
+from control_plane.catalog.selectors import price_at, validate_degrade_to
 from control_plane.live import announce_change
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.credentials import seal_credential
@@ -24,6 +24,11 @@ class ModelChanges(TypedDict, total=False):
     context_window_tokens: int
     max_output_tokens: int
     default_output_tokens: int
+    degrade_to: list[str]
+
+
+class ModelFields(ModelChanges):
+    name: str
 
 
 class DeploymentChanges(TypedDict, total=False):
@@ -76,44 +81,39 @@ def change_provider(
 
 
 @transaction.atomic
-def create_model(
-    *,
-    organization_id: int,
-    name: str,
-    context_window_tokens: int,
-    max_output_tokens: int,
-    default_output_tokens: int,
-    actor: str,
-) -> Model:
+def create_model(*, organization_id: int, actor: str, **fields: Unpack[ModelFields]) -> Model:
     """Make a model that clients can ask for, once it has a deployment.
 
     Raises:
         ValidationError: by field.
     """
-    model = create_row(
-        Model(
-            organization_id=organization_id,
-            name=name,
-            context_window_tokens=context_window_tokens,
-            max_output_tokens=max_output_tokens,
-            default_output_tokens=default_output_tokens,
-        )
-    )
+    model = create_row(Model(organization_id=organization_id, **fields))
+    validate_degrade_to(organization_id, model.name, model.degrade_to)
     announce_change(organization_id, actor=actor)
     return model
 
 
 @transaction.atomic
 def change_model(model_id: int, *, actor: str, **changes: Unpack[ModelChanges]) -> Model:
-    """Change a model's bounds.
+    """Change a model's bounds, or what it degrades to.
 
     Raises:
         ValidationError: by field.
     """
+    if "degrade_to" in changes:
+        _lock_siblings(model_id)
     model, changed = change_row(Model.objects.all(), model_id, changes)
+    if "degrade_to" in changed:
+        validate_degrade_to(model.organization_id, model.name, model.degrade_to)
     if changed:
         announce_change(model.organization_id, actor=actor)
     return model
+
+
+def _lock_siblings(model_id: int) -> None:
+    """Have changes of what an organization's models degrade to wait for each other: two could close a circle."""
+    siblings = Model.objects.filter(organization__models=model_id).order_by("pk")
+    list(siblings.select_for_update(of=("self",)).values_list("pk"))
 
 
 @transaction.atomic

@@ -23,12 +23,14 @@ class VirtualKeyAdmin(SecretAdmin[VirtualKey]):
         "An application uses it in place of its provider's key, as Authorization: Bearer …, with the gateway's "
         "address as base URL."
     )
-    list_display = ("name", "team", "id", "state", "tags_text", "expires_at", "created_at")
+    list_display = ("name", "team", "id", "state", "tier", "tags_text", "expires_at", "created_at")
     list_filter = ("team", ("revoked_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "id")
     readonly_fields = ("id", "state", "created_by", "created_at", "revoked_at")
     actions_detail = ("revoke",)
-    add_fieldsets = ((None, {"fields": ("team", "name", "tags", "allowed_models", "speaks_for_users", "expires_at")}),)
+    add_fieldsets = (
+        (None, {"fields": ("team", "name", "tags", "allowed_models", "own_tier", "speaks_for_users", "expires_at")}),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[VirtualKey]:
         return super().get_queryset(request).select_related("team__organization")

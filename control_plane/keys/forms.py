@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from django.contrib.postgres.forms import SimpleArrayField
+from django.core.exceptions import ValidationError
 from django.forms import CharField
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from control_plane.administration import SecretForm
 from control_plane.catalog.forms import AllowedModelsField
 from control_plane.keys.models import VirtualKey, validate_tag
+from control_plane.keys.selectors import validate_own_tier
+from kong_plugins.llm.release import Tier
 
 
 class KeyForm(SecretForm[VirtualKey]):
@@ -24,4 +27,13 @@ class KeyForm(SecretForm[VirtualKey]):
 
     class Meta:
         model = VirtualKey
-        fields = ("team", "name", "tags", "allowed_models", "speaks_for_users", "expires_at")
+        fields = ("team", "name", "tags", "allowed_models", "own_tier", "speaks_for_users", "expires_at")
+
+    def clean_own_tier(self) -> Tier | None:
+        own_tier = self.cleaned_data["own_tier"] or None
+        if "own_tier" in self.changed_data and "team" in self.cleaned_data:
+            try:
+                validate_own_tier(self.cleaned_data["team"], own_tier)
+            except ValidationError as error:
+                raise ValidationError(error.message_dict["own_tier"]) from error
+        return own_tier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -11,11 +11,19 @@ from django.db import models
 from django.db.models import F, Q
 
 from control_plane.names import validate_model_name, validate_text
+from control_plane.teams.models import TIERS
+from kong_plugins.llm.release import Tier
 
+_RANKS: Final[tuple[Tier, ...]] = get_args(Tier)
 MAX_TAGS: Final = 16
 validate_tag = RegexValidator(
     r"^[A-Za-z0-9][A-Za-z0-9._:/=-]{0,63}\Z", "Use letters, digits and . _ : / = -; at most 64."
 )
+
+
+def lower_tier(one: Tier, other: Tier) -> Tier:
+    """The less important of two tiers."""
+    return max(one, other, key=_RANKS.index)
 
 
 class VirtualKey(models.Model):
@@ -40,6 +48,15 @@ class VirtualKey(models.Model):
         null=True,
         blank=True,
         help_text="The request models that the key may use; none given means all that its team may.",
+    )
+    own_tier: models.CharField[Tier | None, Tier | None] = models.CharField(  # noqa: DJ001 - none is not ""
+        "tier",
+        max_length=16,
+        choices=TIERS,
+        null=True,
+        blank=True,
+        help_text="For a key that yields to its team's others, such as one of experiments; none given means its "
+        "team's, which no key can exceed.",
     )
     speaks_for_users = models.BooleanField(
         default=False,
@@ -67,6 +84,11 @@ class VirtualKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def tier(self) -> Tier:
+        """The lower of its own tier and its team's, which may have been lowered since."""
+        return lower_tier(self.team.tier, self.own_tier or self.team.tier)
 
     @property
     def active(self) -> bool:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from control_plane.keys.models import VirtualKey
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ValidationError
+
+from control_plane.keys.models import VirtualKey, lower_tier
 from kong_plugins.llm.keys import KeyRecord
+from kong_plugins.llm.release import Tier
+
+if TYPE_CHECKING:
+    from control_plane.teams.models import Team
 
 
 def active_key_ids(organization_id: int) -> list[str]:
@@ -17,6 +25,16 @@ def speaking_key_ids(organization_id: int) -> list[str]:
     return list(rows.values_list("id", flat=True))
 
 
+def validate_own_tier(team: Team, own_tier: Tier | None) -> None:
+    """Refuse a key's tier that is above its team's.
+
+    Raises:
+        ValidationError: for `own_tier`.
+    """
+    if own_tier and lower_tier(own_tier, team.tier) != own_tier:
+        raise ValidationError({"own_tier": f"A key cannot be above its team, which is {team.tier}."})
+
+
 def key_record(key: VirtualKey) -> KeyRecord:
     """What gateways are to know of a key."""
     return KeyRecord(
@@ -26,7 +44,7 @@ def key_record(key: VirtualKey) -> KeyRecord:
         organization=key.team.organization.slug,
         team=key.team.slug,
         name=key.name,
-        tier=key.team.tier,
+        tier=key.tier,
         active=key.active,
         expires_at_ms=int(key.expires_at.timestamp() * 1000) if key.expires_at else None,
         tags=tuple(key.tags),

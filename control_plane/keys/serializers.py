@@ -9,7 +9,7 @@ from rest_framework import serializers
 from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer
 from control_plane.keys import services
 from control_plane.keys.models import VirtualKey
-from control_plane.teams.models import Team
+from control_plane.teams.models import TIERS, Team
 
 
 class KeySerializer(StrictSerializer[VirtualKey]):
@@ -22,6 +22,8 @@ class KeySerializer(StrictSerializer[VirtualKey]):
     models = serializers.ListField(
         source="allowed_models", child=serializers.CharField(max_length=128), allow_null=True, default=None
     )
+    own_tier = serializers.ChoiceField(choices=TIERS, allow_null=True, default=None)
+    tier = serializers.CharField(read_only=True)
     speaks_for_users = FlagField(default=False)
     expires_at = serializers.DateTimeField(allow_null=True, default=None)
     active = serializers.BooleanField(read_only=True)

@@ -12,10 +12,11 @@ from django.utils import timezone
 
 from control_plane.catalog.selectors import validate_model_names
 from control_plane.keys.models import VirtualKey
-from control_plane.keys.selectors import key_record
+from control_plane.keys.selectors import key_record, validate_own_tier
 from control_plane.live import VERSION_LEAP, announce_change, leap_ahead, live_state
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.keys import issue_key, key_digest
+from kong_plugins.llm.release import Tier
 
 if TYPE_CHECKING:
     from control_plane.teams.models import Team, User
@@ -25,6 +26,7 @@ class KeyChanges(TypedDict, total=False):
     name: str
     tags: list[str]
     allowed_models: list[str] | None
+    own_tier: Tier | None
     expires_at: datetime | None
 
 
@@ -43,6 +45,7 @@ def create_key(*, team: Team, created_by: User, **fields: Unpack[KeyFields]) -> 
     digest = key_digest(full_key, settings.KEY_PEPPER)
     key = create_row(VirtualKey(id=key_id, team=team, digest=digest, created_by=created_by, **fields))
     validate_model_names(team.organization_id, key.allowed_models)
+    validate_own_tier(team, key.own_tier)
     announce_change(team.organization_id, actor=created_by.get_username())
     return key, full_key
 
@@ -57,6 +60,8 @@ def change_key(key_id: str, *, actor: str, **changes: Unpack[KeyChanges]) -> Vir
     key, changed = change_row(VirtualKey.objects.select_related("team"), key_id, changes)
     if "allowed_models" in changed:
         validate_model_names(key.team.organization_id, key.allowed_models)
+    if "own_tier" in changed:
+        validate_own_tier(key.team, key.own_tier)
     if changed:
         key.version += 1
         key.save(update_fields=["version"])

@@ -79,6 +79,47 @@ def test_the_rule_of_a_budget_is_in_the_policy_when_its_creation_answers(api: Ap
     )
 
 
+def test_a_budget_that_degrades_and_has_a_line_and_shares_is_in_the_policy(api: Api) -> None:
+    api.team()
+
+    created = api.budget(degrade_at_percent=80, queue_seconds=300, tier_shares_percent={"experimental": 10})
+
+    [budget] = api.policy().budgets
+    assert (budget.degrade_at_percent, budget.queue_ms) == (80, 300_000)
+    assert (budget.tier_shares_percent, budget.each_cap) == ({"experimental": 10}, None)
+    assert (created["degrade_at_percent"], created["queue_seconds"]) == (80, 300)
+
+
+def test_a_budget_becomes_soft_only_without_what_would_then_have_no_effect(api: Api) -> None:
+    api.team()
+    how = {"degrade_at_percent": 80, "queue_seconds": 5, "tier_shares_percent": {"experimental": 10}}
+    budget_id = api.budget(**how)["id"]
+
+    assert api.refused_fields("PATCH", f"budgets/{budget_id}", {"hard": False}) == set(how)
+    api.change(f"budgets/{budget_id}", hard=False, degrade_at_percent=None, queue_seconds=0, tier_shares_percent={})
+
+    assert api.policy().budgets[0].hard is False
+
+
+def test_a_budget_of_each_user_has_its_cap_in_the_policy_and_no_periods(api: Api) -> None:
+    created = api.budget(name="Each user", scope="user", subject=None, amount=5_000)
+
+    [budget] = api.policy().budgets
+    assert (budget.scope, budget.each_cap) == (Scope(kind="user", subject=None), 5_000)
+    assert not BudgetPeriod.objects.exists()
+    assert (created["state"], created["states"]) == (None, [])
+
+    api.change(f"budgets/{created['id']}", amount=7_000)
+    assert api.policy().budgets[0].each_cap == 7_000
+
+
+def test_a_budget_of_one_user_has_its_cap_in_its_periods(api: Api) -> None:
+    budget_id = api.budget(scope="user", subject="bob@example.com", amount=5_000)["id"]
+
+    assert api.policy().budgets[0].each_cap is None
+    assert caps(api, budget_id) == {5_000}
+
+
 @pytest.mark.parametrize(
     ("period", "least"), [("day", 46), ("week", 15), ("month", 4), ("quarter", 2), ("year", 1), ("total", 1)]
 )

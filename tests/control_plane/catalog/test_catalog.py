@@ -166,3 +166,67 @@ def test_a_models_name_may_have_slashes_and_dots(api: Api) -> None:
     assert api.get("models/meta-llama/Llama-3.1-8B")["name"] == "meta-llama/Llama-3.1-8B"
     api.change("models/meta-llama/Llama-3.1-8B", default_output_tokens=512)
     assert api.policy().models[0].default_output_tokens == 512
+
+
+def degrade_to(api: Api) -> dict[str, tuple[str, ...]]:
+    return {model.name: model.degrade_to for model in api.policy().models}
+
+
+def test_what_a_model_degrades_to_is_in_the_policy_in_its_order(api: Api) -> None:
+    for name in ("small", "medium"):
+        api.model(name)
+    created = api.create(
+        "models",
+        name="large",
+        context_window_tokens=100,
+        max_output_tokens=10,
+        default_output_tokens=1,
+        degrade_to=["small", "medium"],
+    )
+    assert created["degrade_to"] == ["small", "medium"]
+    assert degrade_to(api) == {"small": (), "medium": (), "large": ("small", "medium")}
+
+    api.change("models/large", degrade_to=["medium", "small"])
+    assert degrade_to(api)["large"] == ("medium", "small")
+    api.change("models/large", degrade_to=[])
+    assert degrade_to(api)["large"] == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (["large"], "itself"),
+        (["unknown"], "Unknown models: unknown"),
+        (["small", "small"], "once"),
+        (["small"], "in a circle: large → small → medium → large"),
+        (["other"] * 6, "no more than 5"),
+    ],
+)
+def test_a_model_degrades_only_to_others_and_never_back_to_itself(api: Api, names: list[str], complaint: str) -> None:
+    for name in ("large", "medium", "small", "other"):
+        api.model(name)
+    api.change("models/medium", degrade_to=["large"])
+    api.change("models/small", degrade_to=["other", "medium"])
+
+    answer = api.call("PATCH", "models/large", {"degrade_to": names})
+
+    [error] = answer.json()["errors"]
+    assert error["field"] == "degrade_to"
+    assert complaint in error["message"]
+    assert degrade_to(api)["large"] == ()
+
+
+def test_changes_at_the_same_moment_never_close_a_circle(api: Api) -> None:
+    names = [f"model-{number}" for number in range(4)]
+    for name in names:
+        api.model(name)
+
+    answers = all_at_once(
+        [
+            partial(api.call, "PATCH", f"models/{name}", {"degrade_to": [names[number - 1]]})
+            for number, name in enumerate(names)
+        ]
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 400]
+    assert sorted(len(others) for others in degrade_to(api).values()) == [0, 1, 1, 1]

@@ -47,6 +47,28 @@ def test_a_key_speaks_for_users_only_where_it_was_told_to(api: Api) -> None:
     assert api.refused_fields("PATCH", f"keys/{silent}", {"speaks_for_users": True}) == {"speaks_for_users"}
 
 
+def test_a_key_may_be_below_its_team_and_never_above(api: Api) -> None:
+    api.team(tier="normal")
+    key = api.create("keys", team="search", name="search-lab", own_tier="experimental")
+    usual = api.create("keys", team="search", name="search-prod")
+
+    assert (record_of(api, key["id"]).tier, key["tier"]) == ("experimental", "experimental")
+    assert (record_of(api, usual["id"]).tier, usual["tier"]) == ("normal", "normal")
+    assert api.refused_fields("PATCH", f"keys/{key['id']}", {"own_tier": "critical"}) == {"own_tier"}
+    too_high = {"team": "search", "name": "x", "own_tier": "critical"}
+    assert api.refused_fields("POST", "keys", too_high) == {"own_tier"}
+
+
+def test_a_key_sinks_with_its_team_and_can_still_be_changed(api: Api) -> None:
+    api.team(tier="critical")
+    key_id = api.create("keys", team="search", name="search-batch", own_tier="normal")["id"]
+
+    api.change("teams/search", tier="experimental")
+    assert record_of(api, key_id).tier == "experimental"
+    api.change(f"keys/{key_id}", tags=["batch"])
+    assert api.change(f"keys/{key_id}", own_tier=None)["tier"] == "experimental"
+
+
 def test_the_full_key_is_in_the_answer_to_its_creation_and_nowhere_else(api: Api) -> None:
     api.team()
     created = api.create("keys", team="search", name="search-prod")
