@@ -40,7 +40,8 @@ class Plugin:
                 return pdk.answer(kong, estimates.asked_estimate(node.admission(), caller, data, self.protocol))
             if caller.dry_run:
                 return pdk.answer(kong, estimates.estimate(node.admission(), caller, data, self.protocol))
-            grant = node.admission().admit(caller, data, self.protocol)
+            grant = node.admission().admit(caller, data, self.protocol, beat=lambda: pdk.beat(kong))
         except BursarError as refusal:
             return pdk.refuse(kong, refusal, self.protocol)
-        return pdk.set_grant(kong, grant)
+        with node.admission().giving_out(grant):
+            return pdk.set_grant(kong, grant)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
 from kong_plugins.llm.body import parse_body
 from kong_plugins.llm.errors import InvalidRequest, RequestTooLarge, StoreUnavailable, UnsupportedEncoding
-from kong_plugins.llm.grants import Grant
+from kong_plugins.llm.grants import Grant, event_fields
 from kong_plugins.llm.holds import Holds
-from kong_plugins.llm.limits import Denied
-from kong_plugins.llm.offers import Call, grant_of, offer_of, reservation_of
+from kong_plugins.llm.limits import Denied, Granted, Waiting
+from kong_plugins.llm.offers import Call, Offer, Offers, grant_of
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.policies import Policies
 from kong_plugins.llm.protocols import wire_format
@@ -22,6 +24,16 @@ from kong_plugins.llm.routes import RoutingTable
 from kong_plugins.llm.settings import EdgeSettings
 from kong_plugins.llm.standing import Standing, standing_of
 from kong_plugins.llm.store import Store
+from kong_plugins.llm.waiting import Visit, WaitingRoom
+
+
+class WouldWait(Exception):
+    """What was only asked about would stand in a line first: that of `waiting`, for the last of its candidates."""
+
+    def __init__(self, offer: Offer, waiting: Waiting) -> None:
+        super().__init__(waiting.check.scope_name)
+        self.offer = offer
+        self.waiting = waiting
 
 
 class Admission:
@@ -38,6 +50,7 @@ class Admission:
         self._store = store
         self._holds = Holds(store, outbox or Outbox(store, None))
         self._policies = Policies(store)
+        self.room = WaitingRoom(store, most_waiting=settings.max_waiting, most_bytes=settings.max_waiting_bytes)
         self._settings = settings
         self._now_ms = now_ms
 
@@ -52,10 +65,20 @@ class Admission:
             raise UnsupportedEncoding("Send the request body without Content-Encoding.")
         self._check_size(caller.content_length or 0)
 
-    def admit(self, caller: Caller, data: bytes, protocol: str, *, probe: bool = False) -> Grant:
-        """Hold what the call may use, and grant it; a `probe` is what would be granted now, of which nothing is held.
+    def admit(
+        self,
+        caller: Caller,
+        data: bytes,
+        protocol: str,
+        *,
+        probe: bool = False,
+        beat: Callable[[], None] = lambda: None,
+    ) -> Grant:
+        """Hold what the call may use, and grant it, maybe after a wait in a line, in which there is a `beat` at least
+        every second; what that raises ends the wait. A `probe` is what would be granted now, of which nothing is held.
 
         Raises:
+            WouldWait: a probe's call would have to wait.
             InvalidRequest: the body is not a request in this wire format, or too large.
             ModelNotFound, ModelNotAllowed: the policy says so.
             RateLimitExceeded, InsufficientQuota: a limit or a budget says so.
@@ -64,8 +87,28 @@ class Admission:
         self._check_size(len(data))
         body = parse_body(data)
         request = wire_format(protocol).parse_request(body)
-        call = Call(caller=_with_user(caller, request), protocol=protocol, body=body, request=request, probe=probe)
-        return self._policies.decide(caller.principal.organization, lambda table: self._decide(table, call))
+        call = Call(
+            request_id=str(uuid.uuid4()),
+            caller=_with_user(caller, request),
+            protocol=protocol,
+            body=body,
+            request=request,
+            probe=probe,
+        )
+        organization = caller.principal.organization
+        with self.room.visit(
+            organization, call.request_id, size_bytes=len(data), patience_ms=caller.max_wait_ms
+        ) as visit:
+            return self._policies.decide(organization, lambda table: self._decide(table, call, visit, beat))
+
+    @contextmanager
+    def giving_out(self, grant: Grant) -> Iterator[None]:
+        """Give the grant to Kong within this context: where that fails, as its request is gone, the hold ends."""
+        try:
+            yield
+        except BaseException:
+            self._holds.give_back(grant.meter.facts)
+            raise
 
     def standing(self, caller: Caller) -> Standing:
         """The limits and budgets of the caller's key, and what remains of them.
@@ -86,14 +129,38 @@ class Admission:
         if size_bytes > self._settings.max_request_bytes:
             raise RequestTooLarge(f"The request body is larger than {self._settings.max_request_bytes} bytes.")
 
-    def _decide(self, table: RoutingTable, call: Call) -> Grant:
-        candidates = table.candidates(call.caller.principal, call.request.model, call.protocol)
-        offer = offer_of(table, call, candidates[0], credential_key=self._settings.credential_key)
-        reservation = reservation_of(table, call, offer, lease_ms=self._settings.lease_ms, now_ms=self._now_ms())
-        result = self._holds.reserve(reservation)
+    def _decide(self, table: RoutingTable, call: Call, visit: Visit, beat: Callable[[], None]) -> Grant:
+        offers = Offers(table, call, settings=self._settings, now_ms=self._now_ms)
+        offer, result = self._try(offers, visit)
+        while isinstance(result, Waiting):
+            if call.probe:
+                raise WouldWait(offer, result)
+            visit.wait(result)
+            beat()
+            offer, result = self._try(offers, visit)
+        visit.is_decided = True
         if isinstance(result, Denied):
-            raise refusal_of(result, now_ms=self._now_ms())
+            raise refusal_of(result, now_ms=self._now_ms(), queued_ms=visit.queued_ms)
         return grant_of(call, offer, result, deadline_ms=self._settings.deadline_ms)
+
+    def _try(self, offers: Offers, visit: Visit) -> tuple[Offer, Granted | Denied | Waiting]:
+        """Try the candidates in their order: the first one that is let pass, or else the last one."""
+        passed_over: list[str] = []
+        for offer, is_last in offers:
+            candidates = (*passed_over, offer.deployment.id)
+            facts = msgspec.structs.replace(offer.facts, candidates=candidates, queued_ms=visit.queued_ms)
+            reservation = msgspec.structs.replace(
+                offer.reservation,
+                draft=event_fields(facts),
+                is_last=is_last,
+                may_wait=is_last and visit.may_wait,
+                place=visit.place,
+            )
+            result = self._holds.reserve(reservation)
+            if is_last or not isinstance(result, Denied):
+                return msgspec.structs.replace(offer, facts=facts), result
+            passed_over.append(f"{offer.deployment.id}: {result.check.scope_name}")
+        raise AssertionError("a call has at least one candidate")
 
 
 def _with_user(caller: Caller, request: ModelRequest) -> Caller:

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from kong_plugins.llm.errors import (
@@ -23,12 +23,10 @@ from kong_plugins.llm.errors import (
 from kong_plugins.llm.keys import KeyRecord, Principal, key_id_of, key_matches
 from kong_plugins.llm.requests import Caller, chosen_user
 from kong_plugins.llm.store import Store
-
-Headers = Mapping[str, Sequence[str]]
+from kong_plugins.llm.wishes import Headers, is_dry_run, max_wait_ms, may_degrade
 
 # Where OpenAI's, Anthropic's, Azure's and Google's SDKs put their key.
 KEY_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
-DRY_RUN_HEADER: Final = "x-bursar-dry-run"
 _BEARER: Final = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags.
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -90,7 +88,7 @@ class Authenticator:
         Raises:
             InvalidApiKey: there is no key, or not exactly one, or it is unknown, inactive or expired.
             TeamMismatch: `x-team` names another team than the key's.
-            InvalidRequest: `x-bursar-dry-run` is unclear, or `x-user-id` where the key speaks for users.
+            InvalidRequest: a header of Bursar's own is unclear, or `x-user-id` where the key speaks for users.
             PolicyUnavailable: the store does not answer, and the key was not read shortly before.
         """
         record = self._record_of(_presented_key(headers))
@@ -110,7 +108,9 @@ class Authenticator:
             content_length=_content_length(headers),
             content_encoding=_content_encoding(headers),
             trace_id=_trace_id(headers),
-            dry_run=_is_dry_run(headers),
+            dry_run=is_dry_run(headers),
+            may_degrade=may_degrade(headers),
+            max_wait_ms=max_wait_ms(headers),
         )
 
     def _record_of(self, key: str) -> KeyRecord:
@@ -174,14 +174,6 @@ def _user(headers: Headers, record: KeyRecord) -> str | None:
     if len(labels) > 1 and record.speaks_for_users:
         raise InvalidRequest("Name the user once.", param="x-user-id")
     return chosen_user(_single(headers, "x-user-id"), param="x-user-id", selects=record.speaks_for_users)
-
-
-def _is_dry_run(headers: Headers) -> bool:
-    """Whether the caller only asks. What is unclear is refused, because the other reading would spend."""
-    values = list(headers.get(DRY_RUN_HEADER, ()))
-    if values not in ([], ["0"], ["1"]):
-        raise InvalidRequest(f"{DRY_RUN_HEADER} must be 1 or 0, once.", param=DRY_RUN_HEADER)
-    return values == ["1"]
 
 
 def _content_encoding(headers: Headers) -> str:

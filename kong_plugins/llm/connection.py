@@ -6,7 +6,8 @@ Everything that goes through it may be repeated, so a call whose answer was lost
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import redis
@@ -78,6 +79,21 @@ class Connection:
         except RedisError:
             return False
 
+    @contextmanager
+    def listening(self, channel: str) -> Iterator[Callable[[float], bool]]:
+        """Listen to a channel on a connection of its own, for as long as the context lasts. What it gives waits for so
+        many seconds at most and says whether something was heard; the first thing is that one listens.
+
+        Raises:
+            StoreUnavailable: the connection cannot be made, or has failed.
+        """
+        subscription = self.redis.pubsub()
+        try:
+            self.call(lambda: subscription.subscribe(channel))
+            yield lambda longest_s: _is_heard(subscription, longest_s)
+        finally:
+            subscription.close()
+
     def in_group(self, stream: str, group: str, work: Callable[[], _Answer]) -> _Answer:
         """Do something that needs a stream's consumer group, which is made on first use; raises StoreUnavailable."""
 
@@ -98,6 +114,13 @@ class Connection:
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+
+
+def _is_heard(subscription: Any, longest_s: float) -> bool:
+    try:
+        return subscription.get_message(timeout=longest_s) is not None
+    except RedisError as error:
+        raise StoreUnavailable(str(error)) from error
 
 
 class _Script:

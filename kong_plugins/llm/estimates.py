@@ -10,10 +10,10 @@ from typing import Final
 
 import msgspec
 
-from kong_plugins.llm.admission import Admission
+from kong_plugins.llm.admission import Admission, WouldWait
 from kong_plugins.llm.body import parse_body
 from kong_plugins.llm.errors import BursarError, InvalidRequest, NotFound, PermissionDenied, Refusal, RequestTooLarge
-from kong_plugins.llm.grants import Grant
+from kong_plugins.llm.grants import CallFacts, Grant, Terms
 from kong_plugins.llm.money import usd_from_nusd
 from kong_plugins.llm.protocols import protocol_of_path
 from kong_plugins.llm.requests import Caller
@@ -35,9 +35,17 @@ class RefusedBy(msgspec.Struct, frozen=True, kw_only=True):
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a call would be admitted now, where it would go, and the most that would be held for it: None where no
-    price is known. `max_tokens` is granted to each of its `choices`."""
+    price is known. `max_tokens` is granted to each of its `choices`.
+
+    `waits_for` names the limit or budget in whose line the call would stand first. `passed_over` are the deployments
+    that would be tried before, each with the scope that says no; `degraded_from` is the model that the call names,
+    where another would serve it.
+    """
 
     admitted: bool
+    waits_for: str | None = None
+    passed_over: tuple[str, ...] = ()
+    degraded_from: str | None = None
     model: str | None = None
     provider: str | None = None
     provider_model: str | None = None
@@ -59,6 +67,8 @@ def estimate(admission: Admission, caller: Caller, data: bytes, protocol: str) -
     """
     try:
         return _of_grant(admission.admit(caller, data, protocol, probe=True))
+    except WouldWait as wait:
+        return _of_wait(wait)
     except (Refusal, PermissionDenied, NotFound) as error:
         return Estimate(admitted=False, refusal=_of_error(error))
     except RequestTooLarge as error:
@@ -91,18 +101,33 @@ def asked_estimate(admission: Admission, caller: Caller, data: bytes, protocol: 
 
 def _of_grant(grant: Grant) -> Estimate:
     meter = grant.meter
-    priced = meter.terms.price is not None
+    known = _of_candidate(meter.facts, meter.terms, meter.provider_model, hold_nusd=meter.hold_nusd)
+    return msgspec.structs.replace(known, admitted=True)
+
+
+def _of_wait(wait: WouldWait) -> Estimate:
+    offer = wait.offer
+    known = _of_candidate(
+        offer.facts, offer.terms, offer.deployment.provider_model, hold_nusd=offer.terms.cost_nusd or 0
+    )
+    return msgspec.structs.replace(known, waits_for=wait.waiting.check.scope_name)
+
+
+def _of_candidate(facts: CallFacts, terms: Terms, provider_model: str, *, hold_nusd: int) -> Estimate:
+    priced = terms.price is not None
     return Estimate(
-        admitted=True,
-        model=meter.facts.request_model,
-        provider=meter.facts.provider,
-        provider_model=meter.provider_model,
-        deployment=meter.facts.deployment,
-        input_bound_tokens=meter.terms.input_bound_tokens,
-        max_tokens=meter.terms.max_tokens,
-        choices=meter.terms.choices,
-        hold_nusd=meter.hold_nusd if priced else None,
-        hold_usd=f"{usd_from_nusd(meter.hold_nusd):f}" if priced else None,
+        admitted=False,
+        passed_over=facts.candidates[:-1],
+        degraded_from=facts.degraded_from,
+        model=facts.request_model,
+        provider=facts.provider,
+        provider_model=provider_model,
+        deployment=facts.deployment,
+        input_bound_tokens=terms.input_bound_tokens,
+        max_tokens=terms.max_tokens,
+        choices=terms.choices,
+        hold_nusd=hold_nusd if priced else None,
+        hold_usd=f"{usd_from_nusd(hold_nusd):f}" if priced else None,
     )
 
 

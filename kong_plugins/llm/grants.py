@@ -15,12 +15,11 @@ import msgspec
 from kong_plugins.llm.body import Splice
 from kong_plugins.llm.limits import LimitState
 from kong_plugins.llm.prices import Price, affordable_output_tokens, worst_cost_nusd
-from kong_plugins.llm.rate_headers import rate_headers
+from kong_plugins.llm.rate_headers import QUEUED_HEADER, rate_headers
 from kong_plugins.llm.release import Deployment, Tier
 
 # A call that could only answer in fewer tokens than this, and than it asks for, is refused instead.
 USEFUL_OUTPUT_TOKENS: Final = 256
-
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -45,6 +44,8 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     requested_max_tokens: int | None = None
     input_bound_tokens: int | None = None
     trace_id: str | None = None
+    degraded_from: str | None = None
+    queued_ms: int | None = None
     shadow_refusals: tuple[str, ...] = ()
 
 
@@ -166,9 +167,14 @@ def response_headers(
     facts: CallFacts, deployment: Deployment, terms: Terms, limits: tuple[LimitState, ...]
 ) -> dict[str, str]:
     """What the client is told beside the provider's answer."""
-    return {
+    headers = {
         "x-bursar-request-id": facts.request_id,
         "x-bursar-model": f"{deployment.provider}/{deployment.provider_model}",
         "x-bursar-max-tokens": str(terms.max_tokens),
         **rate_headers(limits),
     }
+    if facts.degraded_from is not None:
+        headers["x-bursar-degraded-from"] = facts.degraded_from
+    if facts.queued_ms is not None:
+        headers[QUEUED_HEADER] = str(facts.queued_ms)
+    return headers

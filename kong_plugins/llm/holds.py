@@ -7,8 +7,9 @@ import logging
 import msgspec
 
 from kong_plugins.llm.errors import PolicyUnavailable, StoreUnavailable
+from kong_plugins.llm.grants import CallFacts, event_fields
 from kong_plugins.llm.journal import JournalUnavailable
-from kong_plugins.llm.limits import Denied, Granted, Reservation, Unready
+from kong_plugins.llm.limits import Denied, Granted, Reservation, Unready, Waiting
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.refusals import undecided
 from kong_plugins.llm.routes import PolicyBehind
@@ -24,8 +25,8 @@ class Holds:
         self._store = store
         self._outbox = outbox
 
-    def reserve(self, reservation: Reservation) -> Granted | Denied:
-        """Hold what the call may use; a probe holds nothing.
+    def reserve(self, reservation: Reservation) -> Granted | Denied | Waiting:
+        """Hold what the call may use, or have it wait; a probe does neither.
 
         Raises:
             PolicyBehind: a newer policy is in force.
@@ -37,12 +38,15 @@ class Holds:
             if not reservation.probe:
                 self._give_up(reservation)
             raise undecided() from error
-        if not isinstance(result, Granted | Denied):
-            is_behind = isinstance(result, Unready) and result.reason == "stale_policy"
-            raise undecided(PolicyBehind if is_behind else PolicyUnavailable)
+        if isinstance(result, Unready):
+            raise undecided(PolicyBehind if result.reason == "stale_policy" else PolicyUnavailable)
         if isinstance(result, Granted) and not reservation.probe:
             self._write_down(reservation, result)
         return result
+
+    def give_back(self, facts: CallFacts) -> None:
+        """End the hold of a call that was granted and did not go on."""
+        self._outbox.void(facts.organization, facts.request_id, event_fields(facts, outcome="not_sent"))
 
     def _write_down(self, reservation: Reservation, granted: Granted) -> None:
         """Have the grant in the journal before it is given out. What cannot be written must not be spent, unless no

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -15,7 +15,6 @@ from kong_plugins.llm.grants import (
     Meter,
     Terms,
     Upstream,
-    event_fields,
     response_headers,
     upstream_of,
 )
@@ -24,12 +23,14 @@ from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.release import Deployment
 from kong_plugins.llm.requests import Caller, ModelRequest
 from kong_plugins.llm.routes import Candidate, RoutingTable
+from kong_plugins.llm.settings import EdgeSettings
 from kong_plugins.llm.tokens import input_bound_tokens
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One call to be decided on; of a `probe` it is only asked what the decision would be, and nothing is held."""
 
+    request_id: str
     caller: Caller
     protocol: str
     body: Body
@@ -38,67 +39,107 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """What one candidate can do for a call: all that a grant needs, worked out before anything is held."""
+    """What one candidate can do for a call: all that a grant needs, worked out before anything is held.
+
+    Its `reservation` is what has to be held, should this candidate serve the call.
+    """
 
     deployment: Deployment
     upstream: Upstream
     credential: str
     terms: Terms
     facts: CallFacts
+    reservation: Reservation
 
 
-def offer_of(table: RoutingTable, call: Call, candidate: Candidate, *, credential_key: str) -> Offer:
-    """What the candidate can do for the call.
+class Offers:
+    """The offers of a call's candidates in the order in which they are tried, each worked out when first asked for."""
 
-    Raises:
-        ValueError: its credential cannot be opened.
-    """
-    deployment = candidate.deployment
-    terms = _terms(candidate, call.request)
-    return Offer(
-        deployment=deployment,
-        upstream=upstream_of(deployment.base_url),
-        credential=open_credential(
-            table.document.credentials[deployment.credential],
-            credential_id=deployment.credential,
-            credential_key=credential_key,
-        ),
-        terms=terms,
-        facts=_facts(call, candidate, terms, release=table.document.number),
+    def __init__(self, table: RoutingTable, call: Call, *, settings: EdgeSettings, now_ms: Callable[[], int]) -> None:
+        """Raises:
+        ModelNotFound, ModelNotAllowed: the policy says so, or no candidate has a price, which a budget needs.
+        PolicyBehind: the policy does not know the caller's team.
+        """
+        self._table = table
+        self._call = call
+        self._settings = settings
+        self._now_ms = now_ms
+        self._candidates = _payable_candidates(table, call)
+        self._offers: list[Offer] = []
+
+    def __iter__(self) -> Iterator[tuple[Offer, bool]]:
+        """Each offer, and whether it is the last one."""
+        for number, candidate in enumerate(self._candidates):
+            if number == len(self._offers):
+                self._offers.append(self._offer(candidate))
+            yield self._offers[number], number == len(self._candidates) - 1
+
+    def _offer(self, candidate: Candidate) -> Offer:
+        deployment = candidate.deployment
+        terms = _terms(candidate, self._call.request)
+        facts = _facts(self._call, candidate, terms, release=self._table.document.number)
+        return Offer(
+            deployment=deployment,
+            upstream=upstream_of(deployment.base_url),
+            credential=open_credential(
+                self._table.document.credentials[deployment.credential],
+                credential_id=deployment.credential,
+                credential_key=self._settings.credential_key,
+            ),
+            terms=terms,
+            facts=facts,
+            reservation=self._reservation(candidate, terms),
+        )
+
+    def _reservation(self, candidate: Candidate, terms: Terms) -> Reservation:
+        principal = self._call.caller.principal
+        limits, budgets = checks_for(self._table.document, principal, _demand(candidate, terms), now_ms=self._now_ms())
+        if not self._degrades(candidate):
+            budgets = tuple(msgspec.structs.replace(budget, degrade_at_percent=None) for budget in budgets)
+        return Reservation(
+            organization=principal.organization,
+            request_id=self._call.request_id,
+            policy_number=self._table.document.number,
+            lease_ms=self._settings.lease_ms,
+            hold_nusd=terms.cost_nusd,
+            hold_tokens=terms.tokens,
+            limits=limits,
+            budgets=budgets,
+            draft=b"{}",
+            tier=principal.tier,
+            probe=self._call.probe,
+        )
+
+    def _degrades(self, candidate: Candidate) -> bool:
+        """Whether a budget passes this candidate over before it is used up: it is of the model that was asked for, and
+        another model follows."""
+        asked_for = self._call.request.model
+        return candidate.model.name == asked_for and self._candidates[-1].model.name != asked_for
+
+
+def _payable_candidates(table: RoutingTable, call: Call) -> tuple[Candidate, ...]:
+    """The candidates without those that lack a price which a budget of the caller needs."""
+    caller, request = call.caller, call.request
+    found = table.candidates(caller.principal, request.model, call.protocol, may_degrade=caller.may_degrade)
+    payable = tuple(
+        candidate
+        for candidate in found
+        if candidate.deployment.price is not None
+        or not needs_price(table.document, caller.principal, _demand(candidate, None))
     )
+    if not payable:
+        raise ModelNotAllowed(f"The model {request.model!r} has no price, and your budget needs one.", param="model")
+    return payable
 
 
-def reservation_of(table: RoutingTable, call: Call, offer: Offer, *, lease_ms: int, now_ms: int) -> Reservation:
-    """What has to be held for the call, should this candidate serve it.
-
-    Raises:
-        ModelNotAllowed: it has no price, which a budget of the caller needs.
-    """
-    principal = call.caller.principal
-    model = offer.facts.request_model
-    terms = offer.terms
-    demand = Demand(
-        request_model=model,
-        provider=offer.deployment.provider,
-        tokens=terms.tokens,
-        cost_nusd=terms.cost_nusd,
-        floor_nusd=terms.floor_nusd,
-    )
-    if terms.price is None and needs_price(table.document, principal, demand):
-        raise ModelNotAllowed(f"The model {model!r} has no price, and your budget needs one.", param="model")
-    limits, budgets = checks_for(table.document, principal, demand, now_ms=now_ms)
-    return Reservation(
-        organization=principal.organization,
-        request_id=offer.facts.request_id,
-        policy_number=table.document.number,
-        lease_ms=lease_ms,
-        hold_nusd=offer.terms.cost_nusd,
-        hold_tokens=offer.terms.tokens,
-        limits=limits,
-        budgets=budgets,
-        draft=event_fields(offer.facts),
-        tier=principal.tier,
-        probe=call.probe,
+def _demand(candidate: Candidate, terms: Terms | None) -> Demand:
+    """What the candidate would use of limits and budgets; without terms, only which of them would be concerned."""
+    return Demand(
+        request_model=candidate.model.name,
+        provider=candidate.deployment.provider,
+        tokens=terms.tokens if terms else 0,
+        cost_nusd=terms.cost_nusd if terms else None,
+        floor_nusd=terms.floor_nusd if terms else None,
     )
 
 
@@ -150,7 +191,7 @@ def _facts(call: Call, candidate: Candidate, terms: Terms, *, release: int) -> C
     principal = call.caller.principal
     deployment = candidate.deployment
     return CallFacts(
-        request_id=str(uuid.uuid4()),
+        request_id=call.request_id,
         organization=principal.organization,
         team=principal.team,
         key=principal.key,
@@ -164,8 +205,8 @@ def _facts(call: Call, candidate: Candidate, terms: Terms, *, release: int) -> C
         region=deployment.region,
         price_version=deployment.price.version if deployment.price else None,
         release=release,
-        candidates=(deployment.id,),
         requested_max_tokens=call.request.requested_max_tokens,
         input_bound_tokens=terms.input_bound_tokens,
         trace_id=call.caller.trace_id,
+        degraded_from=call.request.model if candidate.model.name != call.request.model else None,
     )

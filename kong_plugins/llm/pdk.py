@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
-from kong_plugins.llm.authentication import DRY_RUN_HEADER, Headers
 from kong_plugins.llm.errors import BursarError, PolicyUnavailable
 from kong_plugins.llm.grants import Grant, Meter
 from kong_plugins.llm.metering import FinishedCall
 from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.protocols.answers import Answer
 from kong_plugins.llm.requests import Caller
+from kong_plugins.llm.wishes import DRY_RUN_HEADER, Headers
 
 _MOST_HEADERS: Final = 1000  # Kong's own maximum; it reads 100 unless told otherwise
 _WHOLE_BODY: Final = 0
@@ -52,6 +52,12 @@ def caller(kong: Any) -> Caller:
     if data is None:
         raise PolicyUnavailable("The caller could not be determined. Try again.", retry_after_ms=1000)
     return msgspec.json.decode(data, type=Caller)
+
+
+def beat(kong: Any) -> None:
+    """Tell Kong that the handler is still at work, since it waits only so long for each answer. Does not return where
+    the request is gone."""
+    kong.ctx.shared.get("llm_grant")
 
 
 def set_grant(kong: Any, grant: Grant) -> None:

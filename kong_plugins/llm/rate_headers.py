@@ -11,6 +11,9 @@ from typing import Final
 
 from kong_plugins.llm.limits import LimitCheck, LimitState
 
+# How long the call has waited in lines; on answers and on refusals.
+QUEUED_HEADER: Final = "x-bursar-queued-ms"
+
 _WINDOW_LETTERS: Final = {1_000: "s", 60_000: "m", 3_600_000: "h", 86_400_000: "d"}
 # RFC 9651, section 3.3.1: an integer of a structured field has at most 15 digits.
 _MOST: Final = 10**15 - 1

@@ -12,19 +12,22 @@ from kong_plugins.llm.errors import (
     RequestTooLarge,
 )
 from kong_plugins.llm.limits import BudgetCheck, Denied
-from kong_plugins.llm.rate_headers import rate_headers
+from kong_plugins.llm.rate_headers import QUEUED_HEADER, rate_headers
 from kong_plugins.llm.windows import END_OF_TIME_MS
 
 _RETRY_AFTER_MS: Final = 1000
 
 
-def refusal_of(denied: Denied, *, now_ms: int) -> BursarError:
-    """The answer to a call that a limit or a budget has refused."""
+def refusal_of(denied: Denied, *, now_ms: int, queued_ms: int | None) -> BursarError:
+    """The answer to a call that a limit or a budget has refused, maybe after a wait."""
     scope = denied.check.scope_name
+    queued = {} if queued_ms is None else {QUEUED_HEADER: str(queued_ms)}
     if isinstance(denied.check, BudgetCheck):
         message = f"The {scope} does not cover this request."
-        return InsufficientQuota(message, scope=scope, earliest_at_ms=_period_end_ms(denied.check, now_ms))
-    headers = rate_headers(denied.limits)
+        return InsufficientQuota(
+            message, scope=scope, earliest_at_ms=_period_end_ms(denied.check, now_ms), more_headers=queued
+        )
+    headers = rate_headers(denied.limits) | queued
     if denied.retry_after_ms is None:
         message = f"The request asks for more than the {scope} ever admits."
         return RequestTooLarge(message, scope=scope, more_headers=headers)

@@ -14,13 +14,16 @@ MAX_USER_LENGTH: Final = 128
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """A principal with what later steps need to know of its request's headers. `dry_run`: it only asks."""
+    """A principal with what later steps need to know of its request's headers. `dry_run`: it only asks; `max_wait_ms`:
+    how long it may wait in a line, None for as long as it takes; `may_degrade`: another model may serve it."""
 
     principal: Principal
     content_length: int | None = None
     content_encoding: str = ""
     trace_id: str | None = None
     dry_run: bool = False
+    max_wait_ms: int | None = None
+    may_degrade: bool = True
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,8 +29,11 @@ class RoutingTable:
         self._deployments = {deployment.id: deployment for deployment in document.deployments}
         self._teams = {team.id: team for team in document.teams}
 
-    def candidates(self, principal: Principal, request_model: str, protocol: str) -> tuple[Candidate, ...]:
-        """The deployments of the model in this wire format, in the order in which they are tried; at least one.
+    def candidates(
+        self, principal: Principal, request_model: str, protocol: str, *, may_degrade: bool = True
+    ) -> tuple[Candidate, ...]:
+        """The deployments in this wire format, in the order in which they are tried: at least one of the model itself,
+        then those of the models that may serve in its place, as far as the caller may use them.
 
         Raises:
             ModelNotFound: there is no such model, or none in this wire format.
@@ -42,11 +45,16 @@ class RoutingTable:
             raise ModelNotFound(f"The model {request_model[:64]!r} does not exist.", param="model")
         if not self.may_use(principal, model.name):
             raise ModelNotAllowed(f"This key may not use the model {model.name!r}.", param="model")
-        deployments = (self._deployments[name] for name in model.deployments)
-        found = tuple(Candidate(model=model, deployment=each) for each in deployments if each.protocol == protocol)
+        found = self._served(model, protocol)
         if not found:
             raise ModelNotFound(f"The model {model.name!r} is not served on this path.", param="model")
-        return found
+        others = (self._models.get(name) for name in model.degrade_to if may_degrade)
+        lesser = (other for other in others if other is not None and self.may_use(principal, other.name))
+        return (*found, *(candidate for other in lesser for candidate in self._served(other, protocol)))
+
+    def _served(self, model: Model, protocol: str) -> tuple[Candidate, ...]:
+        deployments = (self._deployments[name] for name in model.deployments)
+        return tuple(Candidate(model=model, deployment=each) for each in deployments if each.protocol == protocol)
 
     def may_use(self, principal: Principal, model_name: str) -> bool:
         """Whether the key and its team may use a model.

@@ -5,8 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
+
+_NUMBERS: Final = (
+    "redis_timeout_ms",
+    "deadline_ms",
+    "lease_grace_ms",
+    "max_request_bytes",
+    "journal_max_bytes",
+    "max_waiting",
+    "max_waiting_bytes",
+)
 
 
 class MissingSetting(Exception):
@@ -17,7 +28,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the plugins of one node need to know; policy and keys come from Redis.
 
     A stream is ended at `deadline_ms` after its grant, and its hold expires at `deadline_ms + lease_grace_ms`.
-    `journal_dir` is where usage is written before Redis is told; without it, none is.
+    `journal_dir` is where usage is written before Redis is told; without it, none is. At most `max_waiting` calls wait
+    on the node at once, with bodies of `max_waiting_bytes` together.
     """
 
     redis_url: str
@@ -29,6 +41,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_request_bytes: int = 10_485_760
     journal_dir: str | None = None
     journal_max_bytes: int | None = None
+    max_waiting: int = 256
+    max_waiting_bytes: int = 67_108_864
 
     @property
     def lease_ms(self) -> int:
@@ -43,7 +57,7 @@ def edge_settings(environment: Mapping[str, str] = os.environ) -> EdgeSettings:
     """
     optional = {
         name: _positive_integer(environment, f"BURSAR_{name.upper()}")
-        for name in ("redis_timeout_ms", "deadline_ms", "lease_grace_ms", "max_request_bytes", "journal_max_bytes")
+        for name in _NUMBERS
         if f"BURSAR_{name.upper()}" in environment
     }
     return EdgeSettings(

@@ -6,7 +6,8 @@ Every step that checks and counts is one script (`scripts/*.lua`), idempotent by
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import msgspec
@@ -198,6 +199,10 @@ class Store:
         """Take a call out of every line in which it waits."""
         check_request_id(request_id)
         self.connection.run("leave", [live_name(organization, "waiting")], [request_id])
+
+    def freed(self, organization: str) -> AbstractContextManager[Callable[[float], bool]]:
+        """Hear when something that calls may wait for is freed (`Connection.listening`)."""
+        return self.connection.listening(live_name(organization, "freed"))
 
     def refusal_counts(self, organization: str, hour_start_ms: int) -> dict[tuple[str, str], int]:
         """How many refusals of one hour are not written as events, by team and the name of what refused."""
