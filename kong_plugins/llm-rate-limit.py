@@ -16,8 +16,8 @@ Schema = [
             "one_of": list(PROTOCOL_NAMES),
         }
     },
-    # Calls of models; estimates of such calls; or how the key's own limits stand.
-    {"answers": {"type": "string", "default": "calls", "one_of": ["calls", "estimates", "limits"]}},
+    # Calls of models; estimates of such calls; how the key's own limits stand; or which models it may use.
+    {"answers": {"type": "string", "default": "calls", "one_of": ["calls", "estimates", "limits", "models"]}},
 ]
 
 start = node.admission
@@ -34,12 +34,14 @@ class Plugin:
             caller = pdk.caller(kong)
             if self.answers == "limits":
                 return pdk.answer(kong, node.admission().standing(caller))
+            if self.answers == "models":
+                return pdk.answer(kong, node.admission().models(caller, pdk.request_path(kong)))
             node.admission().check_headers(caller)
             data = pdk.request_body(kong)
             if self.answers == "estimates":
-                return pdk.answer(kong, estimates.asked_estimate(node.admission(), caller, data, self.protocol))
+                return pdk.answer_dry_run(kong, estimates.asked_estimate(node.admission(), caller, data, self.protocol))
             if caller.dry_run:
-                return pdk.answer(kong, estimates.estimate(node.admission(), caller, data, self.protocol))
+                return pdk.answer_dry_run(kong, estimates.estimate(node.admission(), caller, data, self.protocol))
             grant = node.admission().admit(caller, data, self.protocol, beat=lambda: pdk.beat(kong))
         except BursarError as refusal:
             return pdk.refuse(kong, refusal, self.protocol)

@@ -14,6 +14,7 @@ from kong_plugins.llm.errors import InvalidRequest, RequestTooLarge, StoreUnavai
 from kong_plugins.llm.grants import Grant, event_fields
 from kong_plugins.llm.holds import Holds
 from kong_plugins.llm.limits import Denied, Granted, Waiting
+from kong_plugins.llm.model_list import ListedModel, ModelList, models_at
 from kong_plugins.llm.offers import Call, Offer, Offers, grant_of
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.policies import Policies
@@ -124,6 +125,15 @@ class Admission:
             )
         except StoreUnavailable as error:
             raise undecided() from error
+
+    def models(self, caller: Caller, path: str) -> ModelList | ListedModel:
+        """The models that the caller's key may use, or the one that the path names.
+
+        Raises:
+            ModelNotFound: there is no such model, or the key may not use it.
+            PolicyUnavailable: that cannot be known at the moment.
+        """
+        return models_at(path, self._policies.current(caller.principal.organization), caller.principal)
 
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._settings.max_request_bytes:

@@ -34,6 +34,11 @@ def request_body(kong: Any) -> bytes:
     return _bytes(kong.request.get_raw_body(_WHOLE_BODY) or b"")
 
 
+def request_path(kong: Any) -> str:
+    """The path of the request, as its route was chosen by it."""
+    return str(kong.request.get_path())
+
+
 def set_caller(kong: Any, caller: Caller) -> None:
     """Pass the caller on to the next plugin, and tell Kong, whose logging plugins then name the team."""
     principal = caller.principal
@@ -65,10 +70,15 @@ def set_grant(kong: Any, grant: Grant) -> None:
     kong.ctx.shared.set("llm_grant", grant.table())
 
 
-def answer(kong: Any, content: object) -> None:
-    """Answer a question about calls, with JSON. Nothing may be asked of Kong after this."""
-    headers = {"content-type": "application/json", "cache-control": "no-store", DRY_RUN_HEADER: "1"}
+def answer(kong: Any, content: object, **more_headers: str) -> None:
+    """Answer a question with JSON. Nothing may be asked of Kong after this."""
+    headers = {"content-type": "application/json", "cache-control": "no-store", **more_headers}
     kong.response.exit(200, msgspec.json.encode(content).decode(), headers)
+
+
+def answer_dry_run(kong: Any, content: object) -> None:
+    """Answer what would have become of a call, so that nobody takes it for the call's answer."""
+    answer(kong, content, **{DRY_RUN_HEADER: "1"})
 
 
 def refuse(kong: Any, error: BursarError, protocol: str) -> None:

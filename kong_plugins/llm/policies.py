@@ -34,10 +34,15 @@ class Policies:
                 return decide(known)
         for _ in range(_ATTEMPTS - 1):
             with suppress(PolicyBehind):
-                return decide(self._fetch(organization))
-        return decide(self._fetch(organization))
+                return decide(self.current(organization))
+        return decide(self.current(organization))
 
-    def _fetch(self, organization: str) -> RoutingTable:
+    def current(self, organization: str) -> RoutingTable:
+        """The routing table of the policy that is in force.
+
+        Raises:
+            PolicyUnavailable: there is no policy, or it cannot be read.
+        """
         known = self._tables.get(organization)
         try:
             # Reading and checking a whole policy is dear, so that a caller's mistake must not cost it each time.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import msgspec
 
 from kong_plugins.llm.errors import ModelNotAllowed, ModelNotFound, PolicyUnavailable
@@ -55,6 +57,14 @@ class RoutingTable:
     def _served(self, model: Model, protocol: str) -> tuple[Candidate, ...]:
         deployments = (self._deployments[name] for name in model.deployments)
         return tuple(Candidate(model=model, deployment=each) for each in deployments if each.protocol == protocol)
+
+    def served_models(self) -> list[tuple[Model, str]]:
+        """The models that have a deployment, by name, each with the provider that is tried first."""
+        served = (model for model in self.document.models if model.deployments)
+        return [
+            (model, self._deployments[model.deployments[0]].provider)
+            for model in sorted(served, key=attrgetter("name"))
+        ]
 
     def may_use(self, principal: Principal, model_name: str) -> bool:
         """Whether the key and its team may use a model.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import openai
+import pytest
+
 from tests.e2e.system import System, Team, eventually
 
 
@@ -117,3 +120,13 @@ def test_the_provider_sees_its_own_key_and_nothing_of_the_callers_identity(syste
     assert billed["account"] == team.account
     assert not {"x-user-id", "x-bursar-anything", "cookie", "x-api-key"} & set(billed["header_names"])
     assert answer.headers["x-bursar-request-id"] == billed["client_request_id"]
+
+
+def test_the_sdk_lists_the_models_that_the_key_may_use(system: System) -> None:
+    team = system.new_team("models")
+    sdk = team.sdk()
+
+    assert team.model in [model.id for model in sdk.models.list()]
+    assert sdk.models.retrieve(team.model).id == team.model
+    with pytest.raises(openai.NotFoundError, match="does not exist"):
+        sdk.models.retrieve("no-such-model")

@@ -20,6 +20,7 @@ PLUGINS: Final = Path(__file__).parents[2] / "kong_plugins"
 _PHASES: Final = {
     "access": {
         "kong.request.get_headers",
+        "kong.request.get_path",
         "kong.request.get_raw_body",
         "kong.ctx.shared.get",
         "kong.ctx.shared.set",
@@ -38,6 +39,7 @@ class KongRequest:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.headers = {name: [value] if isinstance(value, str) else value for name, value in named.items()}
         self.headers.setdefault("content-length", [str(len(body))])
+        self.path = "/v1/chat/completions"
         self.body = body
         self.shared: dict[str, Any] = {}
         self.authenticated: list[Any] = []
@@ -63,6 +65,8 @@ class KongRequest:
         match method, arguments:
             case "kong.request.get_headers", [most]:
                 return dict(list(self.headers.items())[:most])
+            case "kong.request.get_path", []:
+                return self.path
             case "kong.request.get_raw_body", [0]:
                 return self.body
             case "kong.ctx.shared.get", [name]:

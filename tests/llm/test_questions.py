@@ -23,19 +23,29 @@ def key_auth(gateway: Gateway, redis_address: str, monkeypatch: pytest.MonkeyPat
         yield plugin("llm-key-auth", protocol="openai_chat")
 
 
-def ask(key_auth: Any, gateway: Gateway, data: bytes = b"", *, answers: str = "calls", **headers: str) -> KongRequest:
+def ask(
+    key_auth: Any,
+    gateway: Gateway,
+    data: bytes = b"",
+    *,
+    answers: str = "calls",
+    path: str = "/v1/chat/completions",
+    **headers: str,
+) -> KongRequest:
     request = KongRequest(data, **({"authorization": f"Bearer {gateway.key}"} | headers))
+    request.path = path
     request.run(key_auth, "access")
     request.run(plugin("llm-rate-limit", protocol="openai_chat", answers=answers), "access")
     return request
 
 
-def answer_to(request: KongRequest) -> dict[str, Any]:
+def answer_to(request: KongRequest, *, is_dry_run: bool = True) -> dict[str, Any]:
     assert request.exit is not None
     status, content, headers = request.exit
     assert status == 200, content
     assert "llm_grant" not in request.shared
-    assert headers == {"content-type": "application/json", "cache-control": "no-store", "x-bursar-dry-run": "1"}
+    dry_run = {"x-bursar-dry-run": "1"} if is_dry_run else {}
+    assert headers == {"content-type": "application/json", "cache-control": "no-store"} | dry_run
     return content
 
 
@@ -61,11 +71,28 @@ def test_a_key_asks_for_its_own_limits(key_auth: Any, gateway: Gateway) -> None:
 
     request = ask(key_auth, gateway, answers="limits")
 
-    assert answer_to(request)["limits"][0]["remaining"] == 1
+    assert answer_to(request, is_dry_run=False)["limits"][0]["remaining"] == 1
     assert "kong.request.get_raw_body" not in request.calls
 
 
-@pytest.mark.parametrize("answers", ["estimates", "limits"])
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [("/v1/models", ["mini"]), ("/v1/models/", ["mini"]), ("/v1/models/mini", "mini")],
+)
+def test_a_key_asks_for_its_models(key_auth: Any, gateway: Gateway, path: str, named: object) -> None:
+    answer = answer_to(ask(key_auth, gateway, answers="models", path=path), is_dry_run=False)
+
+    assert named == ([model["id"] for model in answer["data"]] if answer["object"] == "list" else answer["id"])
+
+
+def test_a_model_that_the_key_may_not_use_does_not_exist_for_it(key_auth: Any, gateway: Gateway) -> None:
+    request = ask(key_auth, gateway, answers="models", path="/v1/models/secret")
+
+    assert request.exit is not None
+    assert (request.exit[0], request.exit[1]["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("answers", ["estimates", "limits", "models"])
 def test_nobody_asks_without_a_key(key_auth: Any, gateway: Gateway, answers: str) -> None:
     request = ask(key_auth, gateway, body(), answers=answers, authorization="Bearer nobody")
 
