@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, Final, get_args
 
-from django.db.models import Case, F, Func, JSONField, Max, QuerySet, Sum, Value, When
+from django.db.models import Case, CharField, F, Func, JSONField, Max, Q, QuerySet, Sum, Value, When
 
-from control_plane.budgets.models import BudgetPeriod
+from control_plane.budgets.models import Budget, BudgetPeriod
 from control_plane.budgets.selectors import now_ms
 from control_plane.keys.selectors import speaking_key_ids
-from control_plane.ledger.models import UsageEvent
+from control_plane.ledger.models import HourRollup, UsageEvent
 from control_plane.ledger.rows import instant_of
 from control_plane.live import live_state
 from control_plane.releases.documents import scope_of
 from control_plane.releases.models import Release
 from control_plane.teams.models import Organization
 from kong_plugins.llm import events
-from kong_plugins.llm.recovery import CounterPlace, Recovery
-from kong_plugins.llm.release import BudgetUnit
+from kong_plugins.llm.recovery import CounterPlace, Difference, Recovery
+from kong_plugins.llm.release import BudgetUnit, Tier
+from kong_plugins.llm.store import PERIOD_KEPT_MS
+from kong_plugins.llm.windows import END_OF_TIME_MS, Period, period_at
 
 # A call that expired was counted as a request, which a void that comes later takes back.
 _REQUESTS: Final = Case(
@@ -31,34 +35,89 @@ _AMOUNTS: Final[dict[BudgetUnit, Any]] = {
     "tokens": F("input_tokens") + F("output_tokens"),
     "requests": _REQUESTS,
 }
-# The end of a total lies beyond what Postgres knows as an instant.
-_CLOSING_MS: Final = 86_400_000
+# A call is over by so long after its period has ended.
+CLOSING_MS: Final = 86_400_000
 _SETTLED: Final = ("posted", "expired", "adjusted")
+_TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
+# So many subjects are read and summed together that neither Redis nor Postgres is kept from others for long.
+_SUBJECTS_AT_ONCE: Final = 1_000
+_LONGEST_HOUR: Final = timedelta(hours=2)
 
 
-def counted_events(
-    organization: Organization, periods: Sequence[BudgetPeriod]
-) -> list[tuple[BudgetPeriod, QuerySet[UsageEvent]]]:
-    """The events of each period's budget: those of its scope that were admitted in it, while it was in force."""
-    since_ms = min((period.starts_at_ms for period in periods), default=0)
-    budgets_of_release = _budgets_by_release(organization, since_ms)
-    found = []
-    for period in periods:
-        reference = period.budget.reference
-        without = [number for number, budgets in budgets_of_release.items() if reference not in budgets]
-        found.append((period, _events_in(organization, period).exclude(release__in=without)))
-    return found
+@dataclass(frozen=True, kw_only=True)
+class CountedSpan:
+    """One period of a budget, and some of the subjects that count in it.
+
+    `without` are the releases that did not have the budget: calls that were admitted under them are not in Redis' sum.
+    `sharing` are those in which a tier had a share of the budget, by tier: its calls under them are in the tier's sum.
+    The periods of `unforeseen` subjects, who have no cap of their own, end with a time to live.
+    """
+
+    organization: Organization
+    budget: Budget
+    period: Period
+    subjects: frozenset[str]
+    unforeseen: frozenset[str] = frozenset()
+    without: list[int] = field(default_factory=list)
+    sharing: dict[Tier, list[int]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.budget} · {self.period.name}"
+
+    @property
+    def places(self) -> list[CounterPlace]:
+        """Where gateways count it."""
+        return [
+            CounterPlace(self.budget.reference, subject, self.period.name, tier)
+            for subject in sorted(self.subjects)
+            for tier in (None, *self.sharing)
+        ]
+
+    def is_made_beforehand(self, place: CounterPlace) -> bool:
+        """Whether Redis has this counter from the beginning of the period on, and not from its first call on."""
+        return place.tier is None and place.subject not in self.unforeseen
+
+    def difference(self, place: CounterPlace, amount: int) -> Difference:
+        kept_until_ms = self.period.end_ms + PERIOD_KEPT_MS if place.subject in self.unforeseen else None
+        return Difference(place, amount, kept_until_ms)
 
 
-def used(counted: QuerySet[UsageEvent], unit: BudgetUnit) -> int:
-    """What these events have used of a budget, in its unit."""
-    total: int = counted.filter(kind__in=_SETTLED).aggregate(total=Sum(_AMOUNTS[unit], default=0))["total"]
-    return total
+def running_spans(organization: Organization) -> Iterator[CountedSpan]:
+    """The periods in which calls may still be counted, and those whose last calls may just be ending."""
+    at_ms = now_ms()
+    return counted_spans(organization, from_ms=at_ms - CLOSING_MS, until_ms=at_ms)
 
 
-def place_of(period: BudgetPeriod) -> CounterPlace:
-    """Where gateways count it."""
-    return CounterPlace(period.budget.reference, period.subject, period.name)
+def counted_spans(organization: Organization, *, from_ms: int, until_ms: int) -> Iterator[CountedSpan]:
+    """The periods that hold an instant from `from_ms` through `until_ms`, with every subject that may count in them."""
+    found = _spans(organization, from_ms, until_ms)
+    rules = _Rules(organization, min((span.period.start_ms for span in found), default=0))
+    for span in found:
+        users = _users_in_ledger(span) if span.budget.is_for_each_user else frozenset[str]()
+        subjects = sorted(span.subjects | users)
+        ruled = rules.applied_to(replace(span, unforeseen=users - span.subjects))
+        for start in range(0, len(subjects), _SUBJECTS_AT_ONCE):
+            yield replace(ruled, subjects=frozenset(subjects[start : start + _SUBJECTS_AT_ONCE]))
+
+
+def ledger_sums(span: CountedSpan, only: Q | None = None) -> dict[CounterPlace, int]:
+    """What the events of the ledger, or of it `only` some, have used, for each of the span's places in its unit."""
+    scope = span.budget.scope
+    rows = (
+        _events_in(span)
+        .filter(only or Q(), kind__in=_SETTLED)
+        .annotate(share=_share(span))
+        .order_by()
+        .values_list(scope, "share")
+        .annotate(total=Sum(_AMOUNTS[span.budget.unit], default=0))
+    )
+    sums = dict.fromkeys(span.places, 0)
+    for subject, share, total in rows:
+        whole = CounterPlace(span.budget.reference, subject, span.period.name)
+        sums[whole] += total
+        if share:
+            sums[CounterPlace(whole.budget, subject, whole.period, share)] += total
+    return sums
 
 
 def count_what_was_lost(organization_slug: str, events_taken: Iterable[events.UsageEvent]) -> None:
@@ -73,47 +132,98 @@ def count_what_was_lost(organization_slug: str, events_taken: Iterable[events.Us
     if organization is None:
         return
     for event in events_taken:
-        periods = BudgetPeriod.objects.select_related("budget__organization", "budget__model").filter(
-            budget__organization=organization,
-            starts_at_ms__lte=event.reserved_at_ms,
-            ends_at_ms__gt=event.reserved_at_ms,
-            published_version__gt=0,
-        )
         differences = [
-            (place_of(period), used(counted.filter(event_id=event.id), period.budget.unit))
-            for period, counted in counted_events(organization, list(periods))
+            span.difference(place, amount)
+            for span in counted_spans(organization, from_ms=event.reserved_at_ms, until_ms=event.reserved_at_ms)
+            for place, amount in ledger_sums(span, Q(event_id=event.id)).items()
+            if amount
         ]
-        Recovery(live_state()).adjust(organization_slug, event.id, [each for each in differences if each[1]])
+        Recovery(live_state()).adjust(organization_slug, event.id, differences)
 
 
-def _events_in(organization: Organization, period: BudgetPeriod) -> QuerySet[UsageEvent]:
-    scope = scope_of(period.budget)
-    found = UsageEvent.objects.filter(
-        organization=organization.slug,
-        reserved_at__gte=instant_of(period.starts_at_ms),
-        reserved_at__lt=instant_of(min(period.ends_at_ms, now_ms() + _CLOSING_MS)),
+def _spans(organization: Organization, from_ms: int, until_ms: int) -> list[CountedSpan]:
+    """The spans with the subjects that have caps of their own."""
+    subjects: dict[tuple[Budget, Period], set[str]] = {}
+    rows = BudgetPeriod.objects.select_related("budget__model", "budget__provider").filter(
+        budget__organization=organization, starts_at_ms__lte=until_ms, ends_at_ms__gt=from_ms, published_version__gt=0
     )
+    for row in rows.order_by("budget", "starts_at_ms"):
+        period = Period(name=row.name, start_ms=row.starts_at_ms, end_ms=row.ends_at_ms)
+        subjects.setdefault((row.budget, period), set()).add(row.subject)
+    for budget in Budget.objects.select_related("model", "provider").filter(organization=organization, subject=None):
+        if budget.is_for_each_user:
+            for at_ms in (from_ms, until_ms):
+                period = period_at(
+                    budget.period, at_ms, organization.zone, fiscal_month_start=organization.fiscal_month_start
+                )
+                subjects.setdefault((budget, period), set())
+    return [
+        CountedSpan(organization=organization, budget=budget, period=period, subjects=frozenset(found))
+        for (budget, period), found in subjects.items()
+    ]
+
+
+def _users_in_ledger(span: CountedSpan) -> frozenset[str]:
+    """The users whose calls can have counted in the span, as the sums of hours name them."""
+    hours = HourRollup.objects.filter(
+        organization=span.organization.slug,
+        hour__gt=instant_of(span.period.start_ms) - _LONGEST_HOUR,
+        key__in=speaking_key_ids(span.organization.pk),
+    ).exclude(user="")
+    if span.period.end_ms < END_OF_TIME_MS:
+        hours = hours.filter(hour__lt=instant_of(span.period.end_ms))
+    return frozenset(hours.values_list("user", flat=True).distinct())
+
+
+def _events_in(span: CountedSpan) -> QuerySet[UsageEvent]:
+    scope, organization = scope_of(span.budget), span.organization
+    found = UsageEvent.objects.filter(
+        organization=organization.slug, reserved_at__gte=instant_of(span.period.start_ms)
+    ).exclude(release__in=span.without)
+    if span.period.end_ms < END_OF_TIME_MS:
+        found = found.filter(reserved_at__lt=instant_of(span.period.end_ms))
     if scope.model is not None:
         found = found.filter(request_model=scope.model)
     if scope.provider is not None:
         found = found.filter(provider=scope.provider)
     if scope.tag is not None:
         found = found.filter(tags__contains=[scope.tag])
-    if scope.kind == "organization":
-        return found
     if scope.kind == "user":
         found = found.filter(key__in=speaking_key_ids(organization.pk))
-    return found.filter(**{scope.kind: period.subject})
+    return found.filter(**{f"{scope.kind}__in": span.subjects})
 
 
-def _budgets_by_release(organization: Organization, since_ms: int) -> dict[int, list[str]]:
-    """The budgets in each release that calls since then can have been admitted under.
+def _share(span: CountedSpan) -> Case:
+    """The tier in whose share an event counts, or none."""
+    shared = [When(tier=tier, release__in=numbers, then=Value(tier)) for tier, numbers in span.sharing.items()]
+    return Case(*shared, default=Value(""), output_field=CharField())
 
-    A budget counts from the release on that first has it, so earlier calls of its period are not in Redis' sum.
-    """
-    releases = Release.objects.filter(organization=organization)
-    in_force = releases.filter(created_at__lt=instant_of(since_ms)).aggregate(number=Max("number", default=0))
-    budget_ids = Func(
-        F("document"), template="jsonb_path_query_array(%(expressions)s, '$.budgets[*].id')", output_field=JSONField()
-    )
-    return dict(releases.filter(number__gte=in_force["number"]).values_list("number", budget_ids))
+
+class _Rules:
+    """What the releases say of budgets that calls since an instant can have been admitted under."""
+
+    def __init__(self, organization: Organization, since_ms: int) -> None:
+        releases = Release.objects.filter(organization=organization)
+        before = releases.filter(created_at__lt=instant_of(since_ms)).aggregate(number=Max("number", default=0))
+        found = releases.filter(number__gte=before["number"]).annotate(
+            budgets=_ids("$.budgets[*].id"),
+            **{tier: _ids(f"$.budgets[*] ? (@.tier_shares_percent.{tier} < 100).id") for tier in _TIERS},
+        )
+        self._releases = list(found.values("number", "budgets", *_TIERS))
+
+    def applied_to(self, span: CountedSpan) -> CountedSpan:
+        reference = span.budget.reference
+        sharing = {
+            tier: [release["number"] for release in self._releases if reference in release[tier]] for tier in _TIERS
+        }
+        return replace(
+            span,
+            without=[release["number"] for release in self._releases if reference not in release["budgets"]],
+            sharing={tier: numbers for tier, numbers in sharing.items() if numbers},
+        )
+
+
+def _ids(path: str) -> Func:
+    """The budgets of a release that a JSON path names."""
+    template = f"jsonb_path_query_array(%(expressions)s, '{path}')"
+    return Func(F("document"), template=template, output_field=JSONField())

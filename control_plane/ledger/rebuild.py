@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from django.db import transaction
 from django.db.models import F
@@ -18,21 +20,21 @@ from django.db.models import F
 from control_plane.budgets.models import BudgetPeriod
 from control_plane.budgets.selectors import now_ms
 from control_plane.leases import lease
-from control_plane.ledger.counters import counted_events, place_of, used
+from control_plane.ledger.counters import CLOSING_MS, CountedSpan, ledger_sums, running_spans
 from control_plane.ledger.ingest import wait_for_turn
 from control_plane.ledger.models import UsageEvent
 from control_plane.live import live_state
 from control_plane.releases.services import publish_everything
 from control_plane.teams.models import Organization
-from kong_plugins.llm.recovery import CounterPlace, Recovery
+from kong_plugins.llm.recovery import Recovery
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 # Gateways look every second whether Redis has lost something, and then hold again what runs.
 GATEWAYS_LOOK_WITHIN_S: Final = 3.0
 _PAUSE_S: Final = 0.2
-_CLOSING_MS: Final = 86_400_000
-_COUNTERS_AT_ONCE: Final = 500
 # Readers of the stream take turns, so the ledger's newest rows are its newest events, but for what one reader left.
 _NEWEST_ROWS: Final = 1_000
 _OVERLAP: Final = timedelta(minutes=10)
@@ -59,10 +61,9 @@ def rebuild(organization: Organization, *, drained_within_s: float, gateways_loo
         newest = list(UsageEvent.objects.filter(organization=organization.slug).order_by("-id")[:_NEWEST_ROWS])
         recovery.continue_sequence(organization.slug, max((event.seq for event in newest), default=0))
         publish_everything(organization.pk)
-        periods = _periods(organization)
-        _publish_ended(organization, periods)
+        _publish_ended(organization)
         time.sleep(gateways_look_within_s)
-        corrected = _correct_when_drained(organization, periods, recovery, time.monotonic() + drained_within_s)
+        corrected = _correct_when_drained(organization, recovery, time.monotonic() + drained_within_s)
         known_until = max((event.posted_at for event in newest), default=None)
         since_ms = int((known_until - _OVERLAP).timestamp() * 1000) if known_until else 0
         rows = Organization.objects.filter(pk=organization.pk)
@@ -73,58 +74,62 @@ def rebuild(organization: Organization, *, drained_within_s: float, gateways_loo
         return corrected
 
 
-def _periods(organization: Organization) -> list[BudgetPeriod]:
-    """Those in which calls may still be counted, and those whose last calls may just be ending."""
+def _publish_ended(organization: Organization) -> None:
+    """Publish the caps of periods whose last calls may just be ending."""
     at_ms = now_ms()
-    return list(
-        BudgetPeriod.objects.select_related("budget__organization", "budget__model").filter(
-            budget__organization=organization,
-            starts_at_ms__lte=at_ms,
-            ends_at_ms__gt=at_ms - _CLOSING_MS,
-            published_version__gt=0,
+    ended = BudgetPeriod.objects.select_related("budget").filter(
+        budget__organization=organization,
+        ends_at_ms__range=(at_ms - CLOSING_MS + 1, at_ms),
+        published_version__gt=0,
+    )
+    for period in ended:
+        live_state().set_cap(
+            *(organization.slug, period.budget.reference, period.subject, period.name),
+            cap=period.cap,
+            version=period.version,
+            thresholds_percent=period.budget.thresholds_percent,
         )
+
+
+def _correct_when_drained(organization: Organization, recovery: Recovery, give_up_s: float) -> int:
+    """Set the counters to what the ledger says, each at an instant at which it has read all of the stream."""
+
+    def spans() -> list[CountedSpan] | None:
+        is_drained = recovery.spent_when_drained(organization.slug, []) is not None
+        return list(running_spans(organization)) if is_drained else None
+
+    # Users who appear later are counted by Redis from their first call on.
+    return sum(
+        _in_turn(organization, give_up_s, partial(_correct, recovery, span))
+        for span in _in_turn(organization, give_up_s, spans)
     )
 
 
-def _publish_ended(organization: Organization, periods: list[BudgetPeriod]) -> None:
-    for period in periods:
-        if period.ends_at_ms <= now_ms():
-            place = place_of(period)
-            live_state().set_cap(
-                *(organization.slug, place.budget, place.subject, place.period),
-                cap=period.cap,
-                version=period.version,
-                thresholds_percent=period.budget.thresholds_percent,
-            )
-
-
-def _correct_when_drained(
-    organization: Organization, periods: list[BudgetPeriod], recovery: Recovery, give_up_s: float
-) -> int:
-    places = [place_of(period) for period in periods]
+def _in_turn(organization: Organization, give_up_s: float, work: Callable[[], Result | None]) -> Result:
+    """The result of what can only be done while the stream is drained, and gives None while it is not."""
     while True:
         with transaction.atomic():
             # Nothing enters the ledger meanwhile, so its sums and the counters are of one instant.
             wait_for_turn(organization.slug)
-            spent = recovery.spent_when_drained(organization.slug, places)
-            if spent is not None:
-                differences = _differences(organization, periods, spent)
-                _apply(organization, recovery, differences)
-                return len(differences)
+            result = work()
+        if result is not None:
+            return result
         if time.monotonic() >= give_up_s:
             raise RebuildError("the ledger does not catch up with the stream: does `manage.py ingest` run?")
         time.sleep(_PAUSE_S)
 
 
-def _differences(
-    organization: Organization, periods: list[BudgetPeriod], spent: list[int]
-) -> list[tuple[CounterPlace, int]]:
-    counted = counted_events(organization, periods)
-    sums = [(place_of(period), used(events, period.budget.unit)) for period, events in counted]
-    return [(place, total - before) for (place, total), before in zip(sums, spent, strict=True) if total != before]
-
-
-def _apply(organization: Organization, recovery: Recovery, differences: list[tuple[CounterPlace, int]]) -> None:
-    run = uuid.uuid4().hex
-    for start in range(0, len(differences), _COUNTERS_AT_ONCE):
-        recovery.adjust(organization.slug, f"rebuild-{run}-{start}", differences[start : start + _COUNTERS_AT_ONCE])
+def _correct(recovery: Recovery, span: CountedSpan) -> int | None:
+    """How many counters of a span were wrong; None while the stream is not drained."""
+    slug = span.organization.slug
+    spent = recovery.spent_when_drained(slug, span.places)
+    if spent is None:
+        return None
+    sums = ledger_sums(span)
+    differences = [
+        span.difference(place, sums[place] - before)
+        for place, before in zip(span.places, spent, strict=True)
+        if sums[place] != before
+    ]
+    recovery.adjust(slug, f"rebuild-{uuid.uuid4().hex}", differences)
+    return len(differences)

@@ -9,24 +9,22 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import QuerySet, Sum
+from django.db.models import Q
 from django.utils import timezone
 
-from control_plane.budgets.models import BudgetPeriod
-from control_plane.budgets.selectors import now_ms
-from control_plane.ledger.counters import counted_events
-from control_plane.ledger.models import Reconciliation, UsageEvent
+from control_plane.ledger.counters import CountedSpan, ledger_sums, running_spans
+from control_plane.ledger.models import Reconciliation
 from control_plane.ledger.periods import day_start
 from control_plane.ledger.statements import statement
 from control_plane.live import live_state
 from control_plane.teams.models import Organization
 from kong_plugins.llm.errors import StoreUnavailable
+from kong_plugins.llm.recovery import CounterPlace, Recovery
 
 logger = logging.getLogger(__name__)
 
 # Sums do not change any more once their calls are over; a day is a wide margin.
 _LOOK_BACK: Final = timedelta(days=8)
-_CLOSING_MS: Final = 86_400_000
 # How long an event may be on its way from Redis before its absence is a difference.
 _PATIENCE_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.5
@@ -96,31 +94,28 @@ def _first_row(name: str, **parameters: Any) -> tuple[Any, ...] | None:
 
 def _budgets_that_differ(organization: Organization, patience_seconds: float) -> Iterator[str]:
     """The money budgets of running periods, and of those that ended lately, which Redis and the ledger disagree on."""
-    periods = list(
-        BudgetPeriod.objects.select_related("budget__model")
-        .filter(budget__organization=organization, budget__unit="nusd", published_version__gt=0)
-        .filter(starts_at_ms__lte=now_ms(), ends_at_ms__gt=now_ms() - _CLOSING_MS)
-    )
-    for period, counted in counted_events(organization, periods):
-        if difference := _differs(organization, period, counted, patience_seconds):
+    for span in running_spans(organization):
+        if span.budget.unit == "nusd" and (difference := _differs(span, patience_seconds)):
             yield difference
 
 
-def _differs(
-    organization: Organization, period: BudgetPeriod, counted: QuerySet[UsageEvent], patience_seconds: float
-) -> str | None:
-    state = live_state().spent_at(organization.slug, period.budget.reference, period.subject, period.name)
-    if state is None:
-        return f"{period}: Redis has lost it"
-    spent_nusd, seq = state
+def _differs(span: CountedSpan, patience_seconds: float) -> str | None:
+    spent, seq = Recovery(live_state()).spent_at(span.organization.slug, span.places)
+    in_redis = dict(zip(span.places, spent, strict=True))
+    if lost := [place for place in span.places if in_redis[place] is None and span.is_made_beforehand(place)]:
+        return f"{_name(span, lost[0])}: Redis has lost it"
     deadline = time.monotonic() + patience_seconds
-    while (recorded_nusd := _sum_until(counted, seq)) != spent_nusd:
+    while True:
+        recorded = ledger_sums(span, Q(seq__lte=seq))
+        place = next((place for place in span.places if recorded[place] != (in_redis[place] or 0)), None)
+        if place is None:
+            return None
         if time.monotonic() >= deadline:
-            return f"{period}: events of {recorded_nusd} nano-USD, but {spent_nusd} spent in Redis"
+            found = f"events of {recorded[place]} nano-USD, but {in_redis[place] or 0} spent in Redis"
+            return f"{_name(span, place)}: {found}"
         time.sleep(_PAUSE_SECONDS)
-    return None
 
 
-def _sum_until(counted: QuerySet[UsageEvent], seq: int) -> int:
-    total: int = counted.filter(seq__lte=seq).aggregate(total=Sum("amount_nusd", default=0))["total"]
-    return total
+def _name(span: CountedSpan, place: CounterPlace) -> str:
+    tier = f" · tier {place.tier}" if place.tier else ""
+    return f"{span.budget} · {place.subject} · {place.period}{tier}"

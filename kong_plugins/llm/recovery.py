@@ -13,6 +13,7 @@ import msgspec
 
 from kong_plugins.llm.journal import Held, HeldBudget
 from kong_plugins.llm.names import budget_name, hold_name, live_name
+from kong_plugins.llm.release import Tier
 from kong_plugins.llm.store import GROUP, LATE_TRUTH_MS, Store
 
 
@@ -30,11 +31,24 @@ class RedisState(msgspec.Struct, frozen=True):
 
 
 class CounterPlace(msgspec.Struct, frozen=True):
-    """Where a budget of one subject counts in one period."""
+    """Where a budget of one subject counts in one period; with a `tier`, where the calls of its share do."""
 
     budget: str
     subject: str
     period: str
+    tier: Tier | None = None
+
+    @property
+    def field(self) -> str:
+        return "spent" if self.tier is None else f"spent:{self.tier}"
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """By how much a counter is to change. A period that nobody has made beforehand is kept until `kept_until_ms`."""
+
+    place: CounterPlace
+    amount: int
+    kept_until_ms: int | None = None
 
 
 class Recovery:
@@ -75,14 +89,29 @@ class Recovery:
         arguments = [held.request_id, held.lease_ends_at_ms, msgspec.msgpack.encode(hold), bytes(held.draft)]
         return bool(self._connection.run("restore", names, arguments))
 
-    def adjust(self, organization: str, event_id: str, differences: Sequence[tuple[CounterPlace, int]]) -> bool:
+    def adjust(self, organization: str, event_id: str, differences: Sequence[Difference]) -> bool:
         """Count what the ledger has taken and the counters do not know; False where this was counted before.
 
-        `event_id` names the difference; an amount that is negative lowers what was spent.
+        `event_id` names the differences; an amount that is negative lowers what was spent.
         """
         names = [live_name(organization, f"counted:{event_id}"), live_name(organization, "events")]
-        names += [_counter(organization, place) for place, _ in differences]
-        return bool(self._connection.run("adjust", names, [LATE_TRUTH_MS, *(amount for _, amount in differences)]))
+        arguments: list[str | int] = [LATE_TRUTH_MS]
+        for each in differences:
+            names.append(_counter(organization, each.place))
+            arguments += [each.place.field, each.amount, "" if each.kept_until_ms is None else each.kept_until_ms]
+        return bool(self._connection.run("adjust", names, arguments))
+
+    def spent_at(self, organization: str, places: Sequence[CounterPlace]) -> tuple[list[int | None], int]:
+        """What each counter has spent, None where there is none, and the `seq` of the last event by then: one instant's
+        truth for the ledger."""
+
+        def read() -> list[Any]:
+            together: Any = self._connection.redis.pipeline(transaction=True)
+            _read_spent(together, organization, places)
+            return list(together.get(live_name(organization, "seq")).execute())
+
+        *spent, seq = self._connection.call(read)
+        return [None if each is None else int(each) for each in spent], int(seq or 0)
 
     def close_admission(self, organization: str) -> None:
         """Declare the counters incomplete, so that nothing is admitted."""
@@ -112,8 +141,7 @@ class Recovery:
 
         def read() -> list[Any]:
             together: Any = self._connection.redis.pipeline(transaction=True)
-            for place in places:
-                together.hget(_counter(organization, place), "spent")
+            _read_spent(together, organization, places)
             return list(together.xinfo_stream(stream).xinfo_groups(stream).execute())
 
         *spent, of_stream, groups = self._connection.in_group(stream, GROUP, read)
@@ -126,6 +154,11 @@ class Recovery:
 def _held_budget(each: HeldBudget) -> dict[str, object]:
     counted = {"unit": each.unit, "cost": each.cost}
     return counted if each.tier is None else counted | {"tier": each.tier}
+
+
+def _read_spent(together: Any, organization: str, places: Sequence[CounterPlace]) -> None:
+    for place in places:
+        together.hget(_counter(organization, place), place.field)
 
 
 def _counter(organization: str, place: CounterPlace) -> str:

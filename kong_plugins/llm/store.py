@@ -160,17 +160,6 @@ class Store:
         state = self.connection.run("budget_state", [name], [tier or ""])
         return None if state is None else BudgetState(*state)
 
-    def spent_at(self, organization: str, budget_id: str, subject: str, period_name: str) -> tuple[int, int] | None:
-        """What a budget has spent, and the `seq` of the last event by then: one instant's truth for the ledger."""
-        name = budget_name(organization, budget_id, subject, period_name)
-
-        def read() -> list[Any]:
-            together = self._redis.pipeline(transaction=True)
-            return list(together.hget(name, "spent").get(live_name(organization, "seq")).execute())
-
-        spent, seq = self.connection.call(read)
-        return None if spent is None else (int(spent), int(seq or 0))
-
     # The engine.
 
     def reserve(self, reservation: Reservation) -> Granted | Denied | Waiting | Unready:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -65,6 +67,18 @@ def states(traffic: Traffic) -> dict[tuple[str, str], BudgetState | None]:
     }
 
 
+def counters(redis_address: str, traffic: Traffic) -> dict[tuple[str, str, str], int]:
+    """Every counter in Redis that is not zero, by its budget's id, its subject and its field."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    with redis.Redis.from_url(redis_address, decode_responses=True) as client:
+        for name in client.scan_iter(f"bursar:{{{traffic.slug}}}:budget:*", count=1_000):
+            _, budget, subject, _ = name.split("}:")[1].split(":")
+            for field, text in cast(dict[str, str], client.hgetall(name)).items():
+                if field.split(":")[0] in ("spent", "held"):
+                    found[budget, subject, field] += int(text)
+    return {place: amount for place, amount in found.items() if amount}
+
+
 def spend_in_every_way(api: Api, traffic: Traffic) -> None:
     """Budgets of every unit and scope, and calls with every end that counts."""
     for team in ("search", "support"):
@@ -108,6 +122,47 @@ def test_every_counter_is_what_it_was(
     assert admits(traffic.store, traffic.slug)
 
 
+def test_tiers_shares_and_every_users_own_counter_equal_a_sum_of_our_own(
+    api: Api, traffic: Traffic, consumer: Consumer, forget: Callable[[], None], redis_address: str
+) -> None:
+    api.team()
+    pool = api.budget(name="pool", tier_shares_percent={"experimental": 50}, **SEARCH)["id"]
+    late = api.budget(name="shared later", **SEARCH)["id"]
+    users = api.budget(name="each user", **SEARCH | {"scope": "user", "subject": None, "period": "day"})["id"]
+    speaking = api.create("keys", team="search", name="for users", speaks_for_users=True)["id"]
+    ours: Counter[tuple[str, str, str]] = Counter()
+
+    def spend(share_since: int, calls: list[tuple[str, str | None, int]]) -> None:
+        for tier, user, amount_nusd in calls:
+            traffic.call(tier=tier, user=user, key=speaking, amount_nusd=amount_nusd)
+            for budget in (pool, late):
+                ours[str(budget), "search", "spent"] += amount_nusd
+            if tier == "experimental":
+                ours[str(pool), "search", "spent:experimental"] += amount_nusd
+            if tier in ("experimental", "critical") and share_since:
+                ours[str(late), "search", f"spent:{tier}"] += amount_nusd
+            if user:
+                ours[str(users), user, "spent"] += amount_nusd
+
+    spend(0, [("experimental", "alice", 1), ("normal", "bob", 20), ("critical", None, 300)])
+    api.change(f"budgets/{late}", tier_shares_percent={"experimental": 10, "critical": 90})
+    spend(1, [("experimental", "alice", 4_000), ("normal", "alice", 50_000), ("critical", "charlie", 600_000)])
+    consumer.drain()
+    assert counters(redis_address, traffic) == ours
+    assert first_difference(traffic.organization) is None
+    forget()
+    assert first_difference(traffic.organization) is not None
+
+    run(traffic)
+
+    assert counters(redis_address, traffic) == ours
+    assert first_difference(traffic.organization) is None
+    spend(1, [("experimental", "alice", 7_000_000), ("critical", "dora", 80_000_000)])
+    consumer.drain()
+    assert counters(redis_address, traffic) == ours
+    assert first_difference(traffic.organization) is None
+
+
 def test_calls_go_on_being_counted_after_a_rebuild(
     api: Api, traffic: Traffic, consumer: Consumer, forget: Callable[[], None]
 ) -> None:
@@ -141,7 +196,8 @@ def test_a_lost_tail_comes_back_from_the_journal_and_is_counted_once(
     eventually(lambda: traffic.slug in Journal(tmp_path, "reader").marks(), "the gateway knows its Redis")
     forget()
 
-    run(traffic)
+    with ingesting(consumer):
+        run(traffic)
     ended = eventually_drained(traffic, consumer, events=3)
 
     assert set(ended) == {1, 20, 300}
@@ -217,6 +273,23 @@ def test_two_rebuilds_do_not_run_at_once(traffic: Traffic) -> None:
 def test_an_organization_that_does_not_exist_is_named() -> None:
     with pytest.raises(CommandError, match="no organization nobody"):
         call_command("rebuild_counters", "--organization", "nobody")
+
+
+@contextmanager
+def ingesting(consumer: Consumer) -> Iterator[None]:
+    """`manage.py ingest` runs meanwhile, as gateways send again what they have settled."""
+    ended = threading.Event()
+
+    def ingest() -> None:
+        while not ended.wait(0.05):
+            consumer.drain()
+        connection.close()
+
+    thread = threading.Thread(target=ingest)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
 
 
 class Told:

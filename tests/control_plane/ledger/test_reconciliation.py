@@ -30,11 +30,13 @@ def differences(traffic: Traffic) -> str:
     return found
 
 
-def set_spent(redis_address: str, traffic: Traffic, budget: str, difference_nusd: int) -> None:
+def set_spent(
+    redis_address: str, traffic: Traffic, budget: str, difference_nusd: int, *, subject: str = "search", tier: str = ""
+) -> None:
     """Move what Redis believes, as a bug or a lost disk would."""
     with redis.Redis.from_url(redis_address) as client:
-        names = list(client.scan_iter(f"bursar:{{{traffic.slug}}}:budget:{budget}:search:month-*", count=1_000))
-        client.hincrby(min(names), "spent", difference_nusd)
+        names = list(client.scan_iter(f"bursar:{{{traffic.slug}}}:budget:{budget}:{subject}:month-*", count=1_000))
+        client.hincrby(min(names), f"spent:{tier}" if tier else "spent", difference_nusd)
 
 
 def test_books_agree_once_the_stream_is_drained(traffic: Traffic, consumer: Consumer, budget: str) -> None:
@@ -89,6 +91,24 @@ def test_redis_that_says_otherwise_is_found(
     set_spent(redis_address, traffic, budget, difference_nusd)
 
     assert f"events of 500 nano-USD, but {500 + difference_nusd} spent in Redis" in differences(traffic)
+
+
+def test_a_tiers_share_and_a_users_own_counter_are_compared_too(
+    api: Api, traffic: Traffic, consumer: Consumer, redis_address: str
+) -> None:
+    api.team()
+    pool = str(api.budget(name="pool", amount=10**10, tier_shares_percent={"experimental": 50})["id"])
+    users = str(api.budget(name="users", amount=10**10, scope="user", subject=None)["id"])
+    speaking = api.create("keys", team="search", name="for users", speaks_for_users=True)["id"]
+    traffic.call(amount_nusd=500, tier="experimental", user="alice", key=speaking)
+    consumer.drain()
+    assert first_difference(traffic.organization) is None
+
+    set_spent(redis_address, traffic, users, 1, subject="alice")
+    assert "users · alice" in differences(traffic)
+    set_spent(redis_address, traffic, users, -1, subject="alice")
+    set_spent(redis_address, traffic, pool, 1, tier="experimental")
+    assert "tier experimental: events of 500 nano-USD, but 501 spent in Redis" in differences(traffic)
 
 
 def test_sums_that_do_not_add_up_are_found(traffic: Traffic, consumer: Consumer) -> None:

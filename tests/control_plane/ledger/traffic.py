@@ -80,7 +80,7 @@ class Traffic:
             team=fields["team"],
             key=fields["key"],
             key_name="",
-            tier="normal",
+            tier=fields["tier"],
             user=fields["user"],
             speaks_for_users=fields["key"] in speaking_key_ids(self.organization.pk),
         )
@@ -97,6 +97,7 @@ class Traffic:
                 limits=limits,
                 budgets=budgets,
                 draft=msgspec.json.encode(fields),
+                tier=caller.tier,
             )
         )
 

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
 from kong_plugins.llm.journal import Held, HeldBudget
+from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.limits import Granted, Unready
-from kong_plugins.llm.recovery import CounterPlace, Recovery
-from kong_plugins.llm.release import Budget
+from kong_plugins.llm.names import budget_name
+from kong_plugins.llm.recovery import CounterPlace, Difference, Recovery
+from kong_plugins.llm.release import Budget, Scope
+from tests.llm.cast import principal
 from tests.llm.store.engine import Engine, budget
 
 MONEY = budget()
+USER = Scope(kind="user", subject=None)
 
 
 def place(engine: Engine, rule: Budget = MONEY) -> CounterPlace:
     return CounterPlace(rule.id, "search", engine.period_name(rule))
+
+
+def lasts_ms(engine: Engine, place: CounterPlace) -> int:
+    return int(engine.redis.pttl(budget_name(engine.organization, place.budget, place.subject, place.period)))
+
+
+def speaker(engine: Engine) -> Principal:
+    """Alice, by a key that may speak for her."""
+    return principal(organization=engine.organization, user="alice", speaks_for_users=True)
 
 
 def test_closed_admission_admits_nothing_until_it_is_opened_again(engine: Engine) -> None:
@@ -45,11 +60,65 @@ def test_a_difference_is_counted_once_by_the_name_of_its_event(engine: Engine) -
     engine.enforce(MONEY)
     engine.set_cap(MONEY, 1000)
 
-    counted = [recovery.adjust(engine.organization, "r1:1", [(place(engine), 600)]) for _ in range(2)]
+    counted = [recovery.adjust(engine.organization, "r1:1", [Difference(place(engine), 600)]) for _ in range(2)]
 
     assert counted == [True, False]
     assert engine.state(MONEY) == (600, 0)
     assert [event.percent for event in engine.thresholds()] == [50]
+
+
+def test_a_difference_is_counted_for_a_tiers_share_and_for_a_subject_that_nobody_foresaw(engine: Engine) -> None:
+    recovery = Recovery(engine.store)
+    pool, users = budget(tier_shares_percent={"experimental": 50}), budget(id="users", scope=USER, each_cap=1000)
+    engine.enforce(pool, users)
+    engine.set_cap(pool, 1000)
+    whole, alice = place(engine, pool), CounterPlace(users.id, "alice", engine.period_name(users))
+    share = CounterPlace(whole.budget, whole.subject, whole.period, "experimental")
+    in_a_day_ms = time.time_ns() // 1_000_000 + 86_400_000
+
+    differences = [Difference(whole, 300), Difference(share, 200), Difference(alice, 70, in_a_day_ms)]
+    assert recovery.adjust(engine.organization, "r1:1", differences)
+
+    assert recovery.spent_at(engine.organization, [whole, share, alice]) == ([300, 200, 70], 0)
+    assert lasts_ms(engine, whole) == -1, "for good"
+    assert 0 < lasts_ms(engine, alice) <= 86_400_000
+    engine.hold(principal=speaker(engine))
+    assert engine.state(users, subject="alice") == (70, 100)
+
+
+def test_a_hold_that_is_restored_holds_in_its_tiers_share_again(engine: Engine) -> None:
+    pool = budget(tier_shares_percent={"experimental": 50})
+    engine.enforce(pool)
+    engine.set_cap(pool, 1000)
+    period = engine.period_name(pool)
+    held = Held(
+        organization=engine.organization,
+        request_id="lost-1",
+        lease_ends_at_ms=engine.now_ms + 60_000,
+        reserved_at_ms=engine.now_ms,
+        hold_nusd=80,
+        hold_tokens=10,
+        budgets=tuple(HeldBudget(pool.id, "search", period, "nusd", 80, tier) for tier in (None, "experimental")),
+        draft=msgspec.Raw(b"{}"),
+    )
+
+    assert Recovery(engine.store).restore(held)
+
+    def share() -> tuple[int, int]:
+        state = engine.store.budget_state(engine.organization, pool.id, "search", period, tier="experimental")
+        assert state is not None
+        return state.spent, state.held
+
+    assert (engine.state(pool), share()) == ((0, 80), (0, 80))
+    engine.post("lost-1", amount_nusd=50)
+    assert (engine.state(pool), share()) == ((0, 0), (0, 0)), "it is counted when the ledger takes it"
+
+
+def test_what_was_never_counted_is_told_apart_from_nothing(engine: Engine) -> None:
+    engine.enforce(MONEY)
+    nowhere = CounterPlace(MONEY.id, "nobody", "month-2026-03-01")
+
+    assert Recovery(engine.store).spent_at(engine.organization, [nowhere]) == ([None], 0)
 
 
 def test_counters_are_told_only_when_the_ledger_has_taken_every_event(engine: Engine) -> None:
