@@ -22,13 +22,7 @@ from control_plane.budgets.validators import TIERS
 from control_plane.teams.models import User
 from kong_plugins.llm.errors import StoreUnavailable
 
-_SCOPE_FIELDS: Final[tuple[str, Any]] = (
-    "Whose calls",
-    {
-        "fields": (("scope", "subject"), ("model", "provider", "tag")),
-        "description": "The three on the second line narrow it down; with none of them all calls count together.",
-    },
-)
+_SCOPE_FIELDS: Final[tuple[str, Any]] = ("Whose calls", {"fields": ("scope", "subject", "model", "provider", "tag")})
 
 
 class ScopedColumns:
@@ -132,7 +126,7 @@ class LimitAdmin(ScopedColumns, ServiceAdmin[Limit]):
     fieldsets = (
         (None, {"fields": ("organization", "name", "active")}),
         _SCOPE_FIELDS,
-        ("How much", {"fields": ("unit", ("amount", "window_ms"))}),
+        ("How much", {"fields": ("unit", "amount", "window_ms")}),
         ("When it is reached", {"fields": ("shadow", "queue_ms")}),
         ("Tiers", {"fields": ("tier_shares_percent",)}),
     )

@@ -38,6 +38,12 @@ class ScopedForm(ServiceForm[ScopedRow]):
         "100 is all of it, 0 is nothing. Shares may add up to more than 100.",
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, all_of_them in (("model", "All models"), ("provider", "All providers")):
+            field: Any = self.fields[name]
+            field.empty_label = all_of_them
+
     def clean_subject(self) -> str | None:
         """The subject, if it exists; what is fixed was checked when it was made."""
         if not self.instance._state.adding:
@@ -76,7 +82,7 @@ class BudgetForm(ScopedForm[Budget]):
             *("entered_amount", "hard", "shadow", "active", "thresholds_percent"),
             *("queue_ms", "degrade_at_percent", "tier_shares_percent"),
         )
-        labels = {"degrade_at_percent": "Degrade from, in percent of the cap"}
+        labels = {"degrade_at_percent": "Degrade from, in percent"}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

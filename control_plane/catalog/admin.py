@@ -43,7 +43,7 @@ class ModelAdmin(ServiceAdmin[Model]):
     search_fields = ("name",)
     fieldsets = (
         (None, {"fields": ("organization", "name")}),
-        ("Tokens", {"fields": (("context_window_tokens", "max_output_tokens", "default_output_tokens"),)}),
+        ("Tokens", {"fields": ("context_window_tokens", "max_output_tokens", "default_output_tokens")}),
         ("When there is no room for it", {"fields": ("degrade_to",)}),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import uuid
 from collections.abc import Callable
@@ -130,3 +131,19 @@ def admits(store: Store, organization: str) -> bool:
         draft=b"{}",
     )
     return isinstance(store.reserve(call), Granted)
+
+
+def post(pages: Client, path: str, fields: dict[str, Any]) -> str:
+    """The page after a form was sent."""
+    answer = pages.post(path, fields, follow=True)
+    assert answer.status_code == 200
+    page = answer.content.decode()
+    assert "errornote" not in page, re.findall(r"errorlist[^>]*>.*?</ul>", page, re.DOTALL)
+    return page
+
+
+def shown_errors(pages: Client, path: str, fields: dict[str, Any]) -> str:
+    """The page of a form that was not taken."""
+    answer = pages.post(path, fields)
+    assert answer.status_code == 200
+    return answer.content.decode()

@@ -27,6 +27,8 @@ os.environ.clear()
 os.environ.update(_before)
 
 # Models can be imported only now.
+from django.test import Client  # noqa: E402
+
 from control_plane.api.services import issue_token  # noqa: E402
 from control_plane.teams.models import User  # noqa: E402
 from control_plane.teams.services import create_organization  # noqa: E402
@@ -57,3 +59,11 @@ def api(alice: User, store: Store, organization: str) -> Api:
     row = create_organization(slug=organization, name="Acme", time_zone="Europe/Berlin", actor="alice")
     _, token = issue_token(user_id=alice.pk, organization_id=row.pk, name="tests")
     return Api(organization=row, user=alice, token=token, store=store)
+
+
+@pytest.fixture
+def pages(api: Api) -> Client:
+    """Alice's browser."""
+    client = Client()
+    client.force_login(api.user)
+    return client

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -23,7 +22,7 @@ from control_plane.teams.models import Membership, Organization, Team, User
 from kong_plugins.llm.keys import Principal, key_id_of, key_matches
 from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for
 from stack.ports import free_ports
-from tests.control_plane.cast import Api
+from tests.control_plane.cast import Api, post, shown_errors
 
 NO_MEMBERS = {
     "memberships-TOTAL_FORMS": "0",
@@ -31,14 +30,6 @@ NO_MEMBERS = {
     "memberships-MIN_NUM_FORMS": "0",
     "memberships-MAX_NUM_FORMS": "1000",
 }
-
-
-@pytest.fixture
-def pages(api: Api) -> Client:
-    """Alice's browser."""
-    client = Client()
-    client.force_login(api.user)
-    return client
 
 
 @pytest.fixture
@@ -52,22 +43,6 @@ def everything(api: Api) -> Api:
     api.limit()
     api.create("webhooks", url="http://127.0.0.1:9/hook")
     return api
-
-
-def post(pages: Client, path: str, fields: dict[str, Any]) -> str:
-    """The page after a form was sent."""
-    answer = pages.post(path, fields, follow=True)
-    assert answer.status_code == 200
-    page = answer.content.decode()
-    assert "errornote" not in page, re.findall(r"errorlist[^>]*>.*?</ul>", page, re.DOTALL)
-    return page
-
-
-def shown_errors(pages: Client, path: str, fields: dict[str, Any]) -> str:
-    """The page of a form that was not taken."""
-    answer = pages.post(path, fields)
-    assert answer.status_code == 200
-    return answer.content.decode()
 
 
 def hold(api: Api, amount_nusd: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from django.test import Client
 from django.urls import reverse
 
@@ -12,14 +11,6 @@ from control_plane.ledger.consumer import Consumer
 from tests.control_plane.alerts.receiver import Receiver
 from tests.control_plane.cast import Api
 from tests.control_plane.ledger.traffic import Traffic
-
-
-@pytest.fixture
-def pages(api: Api) -> Client:
-    """Alice's browser."""
-    client = Client()
-    client.force_login(api.user)
-    return client
 
 
 def test_a_new_webhook_shows_its_secret_once(api: Api, pages: Client) -> None:

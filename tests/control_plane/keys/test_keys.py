@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from django.conf import settings
+from django.test import Client
 
 from control_plane.keys.models import VirtualKey
+from control_plane.teams.models import Team
 from kong_plugins.llm.keys import KeyRecord, key_digest, key_id_of
-from tests.control_plane.cast import Api, all_at_once
+from tests.control_plane.cast import Api, all_at_once, post, shown_errors
 
 
 def record_of(api: Api, key_id: str) -> KeyRecord:
@@ -57,6 +59,17 @@ def test_a_key_may_be_below_its_team_and_never_above(api: Api) -> None:
     assert api.refused_fields("PATCH", f"keys/{key['id']}", {"own_tier": "critical"}) == {"own_tier"}
     too_high = {"team": "search", "name": "x", "own_tier": "critical"}
     assert api.refused_fields("POST", "keys", too_high) == {"own_tier"}
+
+
+def test_a_tier_above_the_teams_is_refused_beside_its_field(api: Api, pages: Client) -> None:
+    api.team(tier="normal")
+    fields = {"team": Team.objects.get().pk, "name": "search-prod", "tags": ""}
+
+    assert "A key cannot be above its team" in shown_errors(
+        pages, "/admin/keys/virtualkey/add/", fields | {"own_tier": "critical"}
+    )
+    post(pages, "/admin/keys/virtualkey/add/", fields | {"own_tier": "experimental"})
+    assert record_of(api, VirtualKey.objects.get().pk).tier == "experimental"
 
 
 def test_a_key_sinks_with_its_team_and_can_still_be_changed(api: Api) -> None:

@@ -22,14 +22,6 @@ SPEND = "/admin/ledger/hourrollup/"
 EVENTS = "/admin/ledger/usageevent/"
 
 
-@pytest.fixture
-def pages(api: Api) -> Client:
-    """Alice's browser."""
-    client = Client()
-    client.force_login(api.user)
-    return client
-
-
 def text_of(pages: Client, path: str, **query: str) -> str:
     """What a page says, without its markup."""
     answer = pages.get(path, query)
