@@ -36,7 +36,7 @@ class Machine:
         self.system = system
         self.environment = stack.control_plane_environment
         self.dead_node = root / "dead-node"
-        self.journal = root / "run" / "journal"
+        self.journal = root / "run" / "gateway" / "journal"
 
     def run(self, command: str) -> str:
         at_home = {
