@@ -69,8 +69,8 @@ class Plan:
 
     def edge_environment(self, node: Node) -> dict[str, str]:
         """What a gateway node needs to know (kong_plugins/llm/settings.py)."""
-        journal = {"BURSAR_JOURNAL_DIR": str(node.folder / "journal")}
-        return {"REDIS_URL": self.redis_url, **journal, **self._shared_secrets, **self.edge_settings}
+        of_node = {"BURSAR_JOURNAL_DIR": str(node.folder / "journal"), "BURSAR_EDGES": str(len(self.nodes))}
+        return {"REDIS_URL": self.redis_url, **of_node, **self._shared_secrets, **self.edge_settings}
 
     @property
     def control_plane_environment(self) -> dict[str, str]:

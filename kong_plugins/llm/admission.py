@@ -14,6 +14,7 @@ from kong_plugins.llm.errors import InvalidRequest, RequestTooLarge, StoreUnavai
 from kong_plugins.llm.grants import Grant, event_fields
 from kong_plugins.llm.holds import Holds
 from kong_plugins.llm.limits import Denied, Granted, Waiting
+from kong_plugins.llm.local_limits import LocalLimits
 from kong_plugins.llm.model_list import ListedModel, ModelList, models_at
 from kong_plugins.llm.offers import Call, Offer, Offers, grant_of
 from kong_plugins.llm.outbox import Outbox
@@ -49,7 +50,7 @@ class Admission:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._store = store
-        self._holds = Holds(store, outbox or Outbox(store, None))
+        self._holds = Holds(store, outbox or Outbox(store, None), LocalLimits(settings.edges), now_ms=now_ms)
         self._policies = Policies(store)
         self.room = WaitingRoom(store, most_waiting=settings.max_waiting, most_bytes=settings.max_waiting_bytes)
         self._settings = settings

@@ -41,7 +41,8 @@ class HeldBudget(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True, tag="held"):
-    """A grant, written before it is given out: enough to hold it again in a Redis that has lost it."""
+    """A grant, written before it is given out: enough to hold it again in a Redis that has lost it, or, where it
+    `is_news`, in one that was away and has never known of it."""
 
     organization: str
     request_id: str
@@ -51,6 +52,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True, tag="held"):
     hold_tokens: int
     budgets: tuple[HeldBudget, ...]
     draft: msgspec.Raw
+    is_news: bool = False
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True, tag="settled"):
@@ -68,12 +70,14 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True, tag="settled"):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
-    """Redis has been told how this call ended."""
+    """Redis has been told how this call ended; or `of_hold`, that it is held."""
 
     request_id: str
+    of_hold: bool = False
 
 
-Record = Held | Settled | Done
+News = Held | Settled
+Record = News | Done
 _DECODER: Final = msgspec.json.Decoder(Record)
 
 
@@ -107,7 +111,7 @@ class Journal:
         self._now_ms = now_ms
         self._lock = threading.Lock()
         self._locked: dict[Path, int] = {}
-        self._unsettled: dict[Path, set[str]] = {}
+        self._unsettled: dict[Path, set[Done]] = {}
         self._number = 0
         self._current: Path | None = None
         self._begun_at_ms = 0
@@ -129,8 +133,8 @@ class Journal:
                 place = self._append(line)
             except OSError as error:
                 raise JournalUnavailable(f"{self.folder}: {error}") from error
-            if isinstance(record, Settled):
-                self._unsettled.setdefault(place.path, set()).add(record.request_id)
+            if not isinstance(record, Done) and _is_news(record):
+                self._unsettled.setdefault(place.path, set()).add(done_with(record))
             return place
 
     def sync(self) -> None:
@@ -153,28 +157,28 @@ class Journal:
             return _record(file.readline())
         return None
 
-    def settle(self, place: Place, request_id: str) -> None:
-        """Note that Redis has been told of this record."""
+    def settle(self, place: Place, done: Done) -> None:
+        """Note that Redis has been told of the record that lies there."""
         with suppress(JournalUnavailable):
-            self.append(Done(request_id=request_id))
+            self.append(done)
         with self._lock:
-            self._unsettled.get(place.path, set()).discard(request_id)
+            self._unsettled.get(place.path, set()).discard(done)
 
-    def adopt(self) -> dict[Place, Settled]:
+    def adopt(self) -> dict[Place, News]:
         """Take over the files of processes that are dead; return what Redis may not have been told of."""
-        found: dict[Place, Settled] = {}
-        done: set[str] = set()
+        found: dict[Place, News] = {}
+        done: set[Done] = set()
         for path in [each for each in sorted(self.folder.glob("*.journal")) if each not in self._locked]:
             with suppress(BlockingIOError, FileNotFoundError):
                 self._locked[path] = _lock(path)
                 for place, record in records_of(path):
-                    if isinstance(record, Settled):
+                    if isinstance(record, Done):
+                        done.add(record)
+                    elif _is_news(record):
                         found[place] = record
-                    elif isinstance(record, Done):
-                        done.add(record.request_id)
-        unsettled = {place: record for place, record in found.items() if record.request_id not in done}
+        unsettled = {place: record for place, record in found.items() if done_with(record) not in done}
         for place, record in unsettled.items():
-            self._unsettled.setdefault(place.path, set()).add(record.request_id)
+            self._unsettled.setdefault(place.path, set()).add(done_with(record))
         return unsettled
 
     def tidy(self) -> None:
@@ -267,6 +271,11 @@ class Journal:
         os.close(self._locked.pop(path))
 
 
+def done_with(record: News) -> Done:
+    """What is written once Redis has been told of a record."""
+    return Done(request_id=record.request_id, of_hold=isinstance(record, Held))
+
+
 def line_of(record: Record) -> bytes:
     """A record as one line."""
     data = msgspec.json.encode(record)
@@ -282,6 +291,11 @@ def records_of(path: Path) -> Iterator[tuple[Place, Record]]:
             if record is not None:
                 yield Place(path, offset), record
             offset += len(line)
+
+
+def _is_news(record: News) -> bool:
+    """Whether Redis has yet to be told of it."""
+    return isinstance(record, Settled) or record.is_news
 
 
 def _record(line: bytes) -> Record | None:

@@ -106,7 +106,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     instants and amounts, and what says how the call ended. A `probe` is decided in the same way and writes nothing.
 
     Where `is_last` is false another candidate is tried after this one: being refused is no event then. A call that
-    `may_wait` is told its `place` in the lines, with which it asks again.
+    `may_wait` is told its `place` in the lines, with which it asks again. Where Redis is away, one that may go on
+    `without_redis` does, if this gateway's own count of its limits lets it.
     """
 
     organization: str
@@ -123,6 +124,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     is_last: bool = True
     may_wait: bool = False
     place: int | None = None
+    without_redis: bool = False
 
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
@@ -145,13 +147,15 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """The call is held: `granted_nusd` of money, until `reserved_at_ms` plus the lease.
 
-    `shadow_refusals` names the limits and budgets that would have refused it, were they not in shadow mode.
+    `shadow_refusals` names the limits and budgets that would have refused it, were they not in shadow mode. `other_id`
+    is the id that the call has got where the gateway let it go on without Redis, which may yet hold the first.
     """
 
     reserved_at_ms: int
     granted_nusd: int
     limits: tuple[LimitState, ...]
     shadow_refusals: tuple[str, ...] = ()
+    other_id: str | None = None
 
 
 class Denied(msgspec.Struct, frozen=True, kw_only=True):

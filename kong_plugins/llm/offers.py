@@ -19,6 +19,7 @@ from kong_plugins.llm.grants import (
     upstream_of,
 )
 from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for, needs_price
+from kong_plugins.llm.local_limits import goes_on_without_redis
 from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.release import Deployment
 from kong_plugins.llm.requests import Caller, ModelRequest
@@ -108,6 +109,7 @@ class Offers:
             draft=b"{}",
             tier=principal.tier,
             probe=self._call.probe,
+            without_redis=goes_on_without_redis(self._table.document, principal.tier, budgets),
         )
 
     def _degrades(self, candidate: Candidate) -> bool:
@@ -145,6 +147,11 @@ def _demand(candidate: Candidate, terms: Terms | None) -> Demand:
 
 def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) -> Grant:
     """The grant of a call that is held; its output is what the granted money pays for."""
+    facts = msgspec.structs.replace(
+        offer.facts,
+        request_id=granted.other_id or offer.facts.request_id,
+        shadow_refusals=granted.shadow_refusals,
+    )
     terms = offer.terms.within(granted.granted_nusd)
     form = wire_format(call.protocol)
     changes = form.upstream_changes(
@@ -161,9 +168,9 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
         splices=splices(call.body, changes),
         strip_usage_chunk=call.request.stream and not call.request.wants_usage,
         deadline_ms=deadline_ms,
-        response_headers=response_headers(offer.facts, offer.deployment, terms, granted.limits),
+        response_headers=response_headers(facts, offer.deployment, terms, granted.limits),
         meter=Meter(
-            facts=msgspec.structs.replace(offer.facts, shadow_refusals=granted.shadow_refusals),
+            facts=facts,
             terms=terms,
             hold_nusd=granted.granted_nusd,
             reserved_at_ms=granted.reserved_at_ms,

@@ -16,7 +16,17 @@ from typing import Final
 import msgspec
 
 from kong_plugins.llm.errors import StoreUnavailable
-from kong_plugins.llm.journal import Done, Held, HeldBudget, Journal, JournalUnavailable, Place, Settled
+from kong_plugins.llm.journal import (
+    Done,
+    Held,
+    HeldBudget,
+    Journal,
+    JournalUnavailable,
+    News,
+    Place,
+    Settled,
+    done_with,
+)
 from kong_plugins.llm.limits import BudgetCheck, Granted, Reservation
 from kong_plugins.llm.recovery import Recovery, RedisState
 from kong_plugins.llm.store import Store
@@ -50,7 +60,7 @@ class Outbox:
         self._recovery = Recovery(store)
         self._journal = journal
         self._now_ms = now_ms
-        self._waiting: dict[str, Settled | Place] = {}
+        self._waiting: dict[Done, News | Place] = {}
         self._states: dict[str, RedisState] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -61,7 +71,7 @@ class Outbox:
         if self._journal is None:
             logger.warning(
                 "BURSAR_JOURNAL_DIR is not set: a call that ends while Redis is away is charged at its whole hold"
-                " should this process end before Redis is back"
+                " should this process end before Redis is back, and none goes on without Redis"
             )
         else:
             marks = self._journal.marks()
@@ -88,6 +98,20 @@ class Outbox:
         if self._journal is not None:
             self._journal.append(_held(reservation, granted))
             self._watch(reservation.organization)
+
+    def hold_later(self, reservation: Reservation, granted: Granted) -> None:
+        """Write down a grant that Redis does not know of before it is given out, and see to it that Redis holds it when
+        it answers again.
+
+        Raises:
+            JournalUnavailable: it is not written down.
+        """
+        if self._journal is None:
+            raise JournalUnavailable("BURSAR_JOURNAL_DIR is not set")
+        held = msgspec.structs.replace(_held(reservation, granted), is_news=True)
+        self._waiting[done_with(held)] = self._journal.append(held)
+        self._watch(reservation.organization)
+        self._wake.set()
 
     def post(
         self,
@@ -131,12 +155,16 @@ class Outbox:
         self._settle(settled, later=later)
 
     @property
+    def has_journal(self) -> bool:
+        return self._journal is not None
+
+    @property
     def waiting(self) -> int:
-        """How many settled calls Redis has not been told of."""
+        """How many calls that were settled, or granted without it, Redis has not been told of."""
         return len(self._waiting)
 
     def _settle(self, settled: Settled, *, later: bool = False) -> None:
-        item: Settled | Place = settled
+        item: News | Place = settled
         if self._journal is not None:
             try:
                 item = self._journal.append(settled)
@@ -147,20 +175,28 @@ class Outbox:
         if not later and not self._waiting:
             with suppress(StoreUnavailable):
                 self._tell(settled)
-                self._told(settled.request_id, item)
+                self._told(done_with(settled), item)
                 return
-        self._waiting[settled.request_id] = item
+        self._waiting[done_with(settled)] = item
         self._wake.set()
 
     def _watch(self, organization: str) -> None:
         self._states.setdefault(organization, _UNKNOWN)
 
-    def _tell(self, settled: Settled) -> None:
-        fields = bytes(settled.event_fields)
+    def _tell(self, news: News) -> None:
         try:
-            if settled.kind == "voided":
-                self._store.void(settled.organization, settled.request_id, event_fields=fields)
-                return
+            if isinstance(news, Held):
+                self._recovery.restore(news)
+            else:
+                self._tell_end(news)
+        except ValueError:
+            logger.exception("%s cannot be counted; its hold will be posted in full", news.request_id)
+
+    def _tell_end(self, settled: Settled) -> None:
+        fields = bytes(settled.event_fields)
+        if settled.kind == "voided":
+            self._store.void(settled.organization, settled.request_id, event_fields=fields)
+        else:
             self._store.post(
                 settled.organization,
                 settled.request_id,
@@ -170,12 +206,10 @@ class Outbox:
                 reserved_at_ms=settled.reserved_at_ms,
                 hold_nusd=settled.hold_nusd,
             )
-        except ValueError:
-            logger.exception("%s cannot be counted; its hold will be posted in full", settled.request_id)
 
-    def _told(self, request_id: str, item: Settled | Place) -> None:
+    def _told(self, done: Done, item: News | Place) -> None:
         if self._journal is not None and isinstance(item, Place):
-            self._journal.settle(item, request_id)
+            self._journal.settle(item, done)
 
     def _sync(self) -> None:
         while self._journal is not None and not self._stopping.wait(_SYNC_EVERY_S):
@@ -195,7 +229,7 @@ class Outbox:
                 self._send_waiting()
                 self._look_for_losses()
             except StoreUnavailable as error:
-                logger.warning("%d settled calls wait for Redis: %s", len(self._waiting), error)
+                logger.warning("%d calls wait for Redis to be told of them: %s", len(self._waiting), error)
                 self._stopping.wait(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             except Exception:
@@ -211,23 +245,23 @@ class Outbox:
         adopted = self._journal.adopt()
         if adopted:
             logger.warning("%d calls that a process left unsettled are settled now", len(adopted))
-        for place, settled in adopted.items():
-            self._waiting[settled.request_id] = place
+        for place, news in adopted.items():
+            self._waiting[done_with(news)] = place
         self._journal.tidy()
 
     def _send_waiting(self) -> None:
-        for request_id, item in list(self._waiting.items()):
-            settled = self._read(item)
-            if settled is not None:
-                self._tell(settled)
-                self._told(request_id, item)
-            self._waiting.pop(request_id, None)
+        for done, item in list(self._waiting.items()):
+            news = self._read(item)
+            if news is not None:
+                self._tell(news)
+                self._told(done, item)
+            self._waiting.pop(done, None)
 
-    def _read(self, item: Settled | Place) -> Settled | None:
-        if isinstance(item, Settled) or self._journal is None:
-            return item if isinstance(item, Settled) else None
+    def _read(self, item: News | Place) -> News | None:
+        if isinstance(item, News) or self._journal is None:
+            return item if isinstance(item, News) else None
         record = self._journal.read(item)
-        if not isinstance(record, Settled):
+        if not isinstance(record, News):
             logger.error("%s: what a call has cost cannot be read any more; its hold will be posted in full", item)
             return None
         return record

@@ -73,7 +73,7 @@ class Recovery:
         )
 
     def restore(self, held: Held) -> bool:
-        """Hold again what was granted; False where Redis knows of the call, or its lease is over."""
+        """Hold what was granted; False where Redis knows of the call."""
         organization = held.organization
         names = [hold_name(organization, held.request_id), live_name(organization, "leases")]
         names += [budget_name(organization, each.budget, each.subject, each.period) for each in held.budgets]

@@ -17,6 +17,7 @@ _NUMBERS: Final = (
     "journal_max_bytes",
     "max_waiting",
     "max_waiting_bytes",
+    "edges",
 )
 
 
@@ -29,7 +30,8 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     A stream is ended at `deadline_ms` after its grant, and its hold expires at `deadline_ms + lease_grace_ms`.
     `journal_dir` is where usage is written before Redis is told; without it, none is. At most `max_waiting` calls wait
-    on the node at once, with bodies of `max_waiting_bytes` together.
+    on the node at once, with bodies of `max_waiting_bytes` together. `edges` is how many nodes share the limits, each
+    by itself, while Redis is away.
     """
 
     redis_url: str
@@ -43,6 +45,7 @@ class EdgeSettings(msgspec.Struct, frozen=True, kw_only=True):
     journal_max_bytes: int | None = None
     max_waiting: int = 256
     max_waiting_bytes: int = 67_108_864
+    edges: int = 1
 
     @property
     def lease_ms(self) -> int:

@@ -32,12 +32,12 @@ from tests.exhaustion import no_free_descriptor
 WRITER = """
 import sys
 from pathlib import Path
-from kong_plugins.llm.journal import Journal
+from kong_plugins.llm.journal import Done, Journal
 from tests.llm.test_journal import settled
 journal = Journal(Path(sys.argv[1]), "llm-token-meter")
 for number in range(3):
     place = journal.append(settled(f"r{number}"))
-journal.settle(place, "r2")
+journal.settle(place, Done(request_id="r2"))
 print("written", flush=True)
 sys.stdin.read()
 """
@@ -159,7 +159,7 @@ def test_a_file_is_kept_until_all_in_it_is_settled_and_two_days_more(journal: Jo
     journal.tidy()
     assert place.path.exists(), "r1 is not settled"
 
-    journal.settle(place, "r1")
+    journal.settle(place, Done(request_id="r1"))
     journal.tidy()
     kept = place.path.with_suffix(".settled")
     assert (kept.exists(), place.path.exists()) == (True, False)

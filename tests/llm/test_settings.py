@@ -19,9 +19,10 @@ def test_three_variables_are_enough() -> None:
 
 
 def test_every_number_can_be_set() -> None:
-    settings = edge_settings(REQUIRED | {"BURSAR_DEADLINE_MS": "3000", "BURSAR_LEASE_GRACE_MS": "2000"})
+    numbers = {"BURSAR_DEADLINE_MS": "3000", "BURSAR_LEASE_GRACE_MS": "2000", "BURSAR_EDGES": "3"}
+    settings = edge_settings(REQUIRED | numbers)
 
-    assert settings.lease_ms == 5000
+    assert (settings.lease_ms, settings.edges) == (5000, 3)
 
 
 def test_a_secret_may_lie_in_a_file(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- Holds again what a gateway had granted and Redis has lost. Not if the call's id is known, nor after its lease.
+-- Holds what a gateway has granted and Redis does not know of, because it has lost it, or was away. Not if the call's id
+-- is known. One whose lease is over is held too, so that the next sweep posts it in full: nobody may yet have charged it.
 --
 -- KEYS   1 hold, 2 leases; then one a budget: its period
 -- ARGV   1 request id, 2 end of the lease in ms, 3 the hold as MessagePack (see settle.lua) without its draft and its
 --        budgets' keys, 4 its draft
 -- Result 1, or 0 where nothing was held
 
-if redis.call('EXISTS', KEYS[1]) == 1 or tonumber(ARGV[2]) <= now_ms() then
+if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
 local hold = cmsgpack.unpack(ARGV[3])

@@ -14,6 +14,7 @@ import redis
 from stack.ports import free_ports
 from stack.valkey import redis_url, valkey_program
 from tests.llm.store.engine import Engine
+from tests.llm.store.own_node import Node
 from tests.servers import eventually
 
 
@@ -73,6 +74,13 @@ def _running_valkey() -> Iterator[OwnValkey]:
         yield valkey
         valkey.client.close()
         valkey.kill()
+
+
+@pytest.fixture
+def node(own_valkey: OwnValkey, tmp_path: Path) -> Iterator[Node]:
+    node = Node(own_valkey.url, tmp_path / "journal")
+    yield node
+    node.close()
 
 
 @pytest.fixture(scope="session")

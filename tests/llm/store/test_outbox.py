@@ -2,88 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from kong_plugins.llm.admission import Admission
-from kong_plugins.llm.errors import PolicyUnavailable, StoreUnavailable
-from kong_plugins.llm.events import UsageEvent
-from kong_plugins.llm.grants import Grant
+from kong_plugins.llm.errors import PolicyUnavailable
 from kong_plugins.llm.journal import Journal
-from kong_plugins.llm.metering import settle
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.recovery import Recovery
-from kong_plugins.llm.release import Limit, PolicyDocument, Scope
-from kong_plugins.llm.store import BudgetState, Store
+from kong_plugins.llm.release import Limit, Scope
+from kong_plugins.llm.store import Store
 from tests.exhaustion import no_free_descriptor
-from tests.llm.gateway import BUDGET, Gateway, body, completion, finished
+from tests.llm.gateway import BUDGET, body
 from tests.llm.proxy import LossyProxy
 from tests.llm.store.conftest import OwnValkey
+from tests.llm.store.own_node import COST_NUSD, Node, arrived, events_of, node_caller, wait_until_watched
 from tests.servers import eventually
 
 SHADOW = Limit(
     id="shadow", scope=Scope(kind="team", subject=None), unit="tokens", amount=1, window_ms=60_000, shadow=True
 )
-COST_NUSD = 9 * 150 + 20 * 600
-
-
-class Node:
-    """A gateway node on a Redis of its own, with a journal; its processes may die and come again."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self._to_close = ExitStack()
-        self.folder = folder
-        self.store = Store.from_url(url, timeout_ms=2000)
-        self._to_close.callback(self.store.close)
-        self.gateway = Gateway(self.store, "acme")
-        self.document = self.gateway.publish(budgets=(BUDGET,))
-        self.period = self.gateway.set_cap(10**12)
-        self.outbox = self.new_process()
-        self.gateway.admission = Admission(self.store, self.gateway.settings, outbox=self.outbox)
-
-    def new_process(self, **options: Any) -> Outbox:
-        outbox = Outbox(self.store, Journal(self.folder, "meter", **options))
-        outbox.start()
-        self._to_close.callback(outbox.close)
-        return outbox
-
-    def close(self) -> None:
-        self._to_close.close()
-
-    def finish(self, grant: Grant, outbox: Outbox | None = None) -> None:
-        settle(outbox or self.outbox, finished(grant, completion()))
-
-    def budget(self) -> BudgetState:
-        state = self.store.budget_state("acme", BUDGET.id, "search", self.period)
-        assert state is not None
-        return state
-
-    def publish_anew(self, document: PolicyDocument) -> None:
-        """What the control plane does when Redis has lost everything, up to opening."""
-        self.store.publish_policy(document)
-        self.gateway.set_cap(10**12)
-
-
-@pytest.fixture
-def node(own_valkey: OwnValkey, tmp_path: Path) -> Iterator[Node]:
-    node = Node(own_valkey.url, tmp_path / "journal")
-    yield node
-    node.close()
-
-
-def arrived(node: Node, number: int) -> Callable[[], bool]:
-    def look() -> bool:
-        # For a moment, a store that has found Redis away does not ask it again.
-        with suppress(StoreUnavailable):
-            return node.budget().spent == number * COST_NUSD
-        return False
-
-    return look
 
 
 def test_an_answer_that_comes_while_redis_is_away_is_booked_when_it_is_back(node: Node, own_valkey: OwnValkey) -> None:
@@ -309,24 +249,3 @@ def test_a_replica_that_has_missed_the_last_writes_is_told_them_again(
         assert {event.uncounted for event in events_of(node, 2)} == {False, True}
         assert (node.store.open_holds("acme"), node.budget().held) == (0, 0)
         node.close()
-
-
-def wait_until_watched(node: Node) -> None:
-    eventually(lambda: "acme" in Journal(node.folder, "reader").marks(), "the outbox knows which Redis answers")
-
-
-def node_caller(node: Node) -> Any:
-    """The caller, whose record an emptied Redis has lost too."""
-    node.store.put_key(node.gateway.key_record)
-    return node.gateway.caller()
-
-
-def events_of(node: Node, number: int) -> list[UsageEvent]:
-    found: list[UsageEvent] = []
-
-    def look() -> bool:
-        found.extend(node.gateway.events())
-        return len(found) >= number
-
-    eventually(look, f"{number} events")
-    return found
