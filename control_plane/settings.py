@@ -140,6 +140,8 @@ _SCHEDULE_SECONDS = {
     "control_plane.ledger.tasks.aggregate_days": 10,
     "control_plane.ledger.tasks.reconcile": 60,
     "control_plane.ledger.tasks.trim_streams": 60,
+    "control_plane.ledger.tasks.keep_refusals": 60,
+    "control_plane.ledger.tasks.keep_missed_refusals": 3_600,
     "control_plane.alerts.tasks.deliver_alerts": 5,
     "control_plane.releases.tasks.republish": 60,
 }

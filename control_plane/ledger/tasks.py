@@ -10,11 +10,14 @@ from celery import shared_task
 from control_plane.leases import lease
 from control_plane.ledger.days import aggregate_stale_days
 from control_plane.ledger.reconciliation import reconcile_all
+from control_plane.ledger.refusals import keep_refusal_counts
 from control_plane.live import live_state
+from kong_plugins.llm.store import REFUSAL_COUNTS_KEPT_MS
 
 logger = logging.getLogger(__name__)
 
 _HOLDS_AT_ONCE: Final = 100
+_HOUR_MS: Final = 3_600_000
 
 
 @shared_task
@@ -32,6 +35,23 @@ def trim_streams() -> None:
     store = live_state()
     for organization in store.organizations():
         store.trim_events(organization)
+
+
+@shared_task
+def keep_refusals() -> None:
+    """Keep the counts of refusals of this hour and the last."""
+    _keep_refusals(hours=2)
+
+
+@shared_task
+def keep_missed_refusals() -> None:
+    """Keep the counts of refusals of all hours that Redis remembers, in case nobody could at the time."""
+    _keep_refusals(hours=REFUSAL_COUNTS_KEPT_MS // _HOUR_MS)
+
+
+def _keep_refusals(*, hours: int) -> None:
+    for organization in live_state().organizations():
+        keep_refusal_counts(organization, hours=hours)
 
 
 @shared_task

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.test import Client
 
 from control_plane.ledger.consumer import Consumer
-from control_plane.ledger.models import RefusalCount
+from control_plane.ledger.models import RefusalCount, UsageEvent
+from control_plane.ledger.tasks import keep_missed_refusals, keep_refusals
 from tests.control_plane.cast import Api
 from tests.control_plane.ledger.test_pages import text_of
 from tests.control_plane.ledger.traffic import Traffic, store_at
+from tests.servers import eventually
 
 RPM = "team limit of requests per minute"
 MONEY = "team monthly budget"
+HOUR_MS = 3_600_000
 PAGE = "/admin/ledger/refusalcount/"
 
 
@@ -25,6 +30,15 @@ def pages(api: Api) -> Client:
     client = Client()
     client.force_login(api.user)
     return client
+
+
+def this_hour_ms() -> int:
+    return time.time_ns() // 1_000_000 // HOUR_MS * HOUR_MS
+
+
+def kept(traffic: Traffic) -> list[int]:
+    """The counts of refusals in the ledger."""
+    return list(RefusalCount.objects.filter(organization=traffic.slug).values_list("calls", flat=True))
 
 
 def row(rule: str, team: str, calls: int, amount_nusd: int, unpriced: int = 0) -> dict[str, Any]:
@@ -68,25 +82,64 @@ def test_a_call_that_expired_and_was_corrected_is_one_call_at_its_true_cost(
     assert len(api.get("shadow-refusals?from=2026-10-01&to=2026-10-02")) == 1
 
 
-def test_refusals_are_those_in_the_ledger_and_those_beyond(api: Api, traffic: Traffic, consumer: Consumer) -> None:
+def test_a_flood_of_refusals_is_sampled_and_counted_to_the_last(api: Api, traffic: Traffic, consumer: Consumer) -> None:
     api.team()
     api.limit(amount=1)
     traffic.call()
-    for _ in range(2):
-        traffic.refused()
-    consumer.drain()
-    this_hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    for hour, team, calls in ((this_hour, "search", 500), (this_hour - timedelta(days=40), "support", 7)):
-        beyond = RefusalCount(organization=traffic.slug, hour=hour, team=team, refusing_scope=RPM, calls=calls)
-        beyond.save()
+    refused = 0
 
-    assert api.get("refusals") == [
-        {"rule": RPM, "team": "search", "calls": 502},
-        {"rule": RPM, "team": "support", "calls": 7},
-    ]
-    assert api.get(f"refusals?to={this_hour - timedelta(days=3):%Y-%m-%d}") == [
-        {"rule": RPM, "team": "support", "calls": 7}
-    ]
+    def is_flooded() -> bool:
+        nonlocal refused
+        traffic.flood(300)
+        refused += 300
+        keep_refusals()
+        return bool(kept(traffic))
+
+    eventually(is_flooded, "more than a hundred in a second")
+    consumer.drain()
+
+    assert UsageEvent.objects.filter(kind="refused").count() < refused
+    assert api.get("refusals") == [{"rule": RPM, "team": "search", "calls": refused}]
+    for keep in (keep_refusals, keep_missed_refusals):
+        keep()
+        assert api.get("refusals") == [{"rule": RPM, "team": "search", "calls": refused}]
+
+
+def test_counts_that_redis_has_lost_stay(traffic: Traffic, redis_address: str) -> None:
+    def counted(calls: int) -> list[int]:
+        with redis.Redis.from_url(redis_address) as client:
+            client.hset(f"bursar:{{{traffic.slug}}}:refused:{this_hour_ms()}", f"search|{RPM}", str(calls))
+        keep_refusals()
+        return kept(traffic)
+
+    assert [counted(calls) for calls in (500, 7, 501)] == [[500], [500], [501]]
+
+
+def test_what_nobody_kept_in_time_is_kept_as_long_as_redis_knows_it(traffic: Traffic, redis_address: str) -> None:
+    with redis.Redis.from_url(redis_address) as client:
+        client.hset(f"bursar:{{{traffic.slug}}}:refused:{this_hour_ms() - 40 * HOUR_MS}", f"search|{RPM}", "3")
+
+    keep_refusals()
+    assert kept(traffic) == []
+
+    keep_missed_refusals()
+    row = RefusalCount.objects.get(organization=traffic.slug)
+    assert (row.team, row.refusing_scope, row.calls) == ("search", RPM, 3)
+    assert row.hour.timestamp() * 1000 == this_hour_ms() - 40 * HOUR_MS
+
+
+def test_refusals_are_told_of_a_span(api: Api, traffic: Traffic, consumer: Consumer) -> None:
+    api.team()
+    api.limit(amount=0)
+    traffic.refused()
+    consumer.drain()
+    now = datetime.now(UTC)
+    long_ago = (now - timedelta(days=40)).replace(minute=0, second=0, microsecond=0)
+    RefusalCount(organization=traffic.slug, hour=long_ago, team="support", refusing_scope=RPM, calls=7).save()
+    between = f"{now - timedelta(days=3):%Y-%m-%d}"
+
+    assert api.get(f"refusals?from={between}") == [{"rule": RPM, "team": "search", "calls": 1}]
+    assert api.get(f"refusals?to={between}") == [{"rule": RPM, "team": "support", "calls": 7}]
 
 
 @pytest.mark.parametrize("path", ["refusals", "shadow-refusals"])

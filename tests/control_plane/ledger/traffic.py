@@ -40,15 +40,20 @@ class Traffic:
     def hold(self, *, lease_ms: int = 60_000, **facts: Any) -> str:
         """A call that is admitted and not over."""
         request_id = uuid.uuid4().hex
-        answer = self._reserve(request_id, lease_ms, facts)
+        answer = self.store.reserve(self._reservation(request_id, lease_ms, facts))
         assert isinstance(answer, Granted), answer
         return request_id
 
     def refused(self, **facts: Any) -> str:
         """A call that a limit or a budget refuses."""
         request_id = uuid.uuid4().hex
-        assert isinstance(self._reserve(request_id, 60_000, facts), Denied)
+        assert isinstance(self.store.reserve(self._reservation(request_id, 60_000, facts)), Denied)
         return request_id
+
+    def flood(self, number: int, **facts: Any) -> None:
+        """So many calls that a limit or a budget refuses, as fast as Redis answers."""
+        calls = [self._reservation(uuid.uuid4().hex, 60_000, facts) for _ in range(number)]
+        assert {type(self.store.reserve(call)) for call in calls} == {Denied}
 
     def post(self, request_id: str, *, amount_nusd: int | None = 1_000, **facts: Any) -> PostResult:
         """The end of a call, with what it cost."""
@@ -70,7 +75,7 @@ class Traffic:
         fields = self._fields(request_id, facts) | {"outcome": "not_sent"}
         return self.store.void(self.slug, request_id, event_fields=msgspec.json.encode(fields))
 
-    def _reserve(self, request_id: str, lease_ms: int, facts: dict[str, Any]) -> object:
+    def _reservation(self, request_id: str, lease_ms: int, facts: dict[str, Any]) -> Reservation:
         document = self.store.get_policy(self.slug)
         assert document is not None
         self.releases[request_id] = document.number
@@ -86,19 +91,17 @@ class Traffic:
         )
         demand = Demand(request_model=fields["request_model"], tokens=100, cost_nusd=5_000)
         limits, budgets = checks_for(document, caller, demand, now_ms=time.time_ns() // 1_000_000)
-        return self.store.reserve(
-            Reservation(
-                organization=self.slug,
-                request_id=request_id,
-                policy_number=document.number,
-                lease_ms=lease_ms,
-                hold_nusd=5_000,
-                hold_tokens=100,
-                limits=limits,
-                budgets=budgets,
-                draft=msgspec.json.encode(fields),
-                tier=caller.tier,
-            )
+        return Reservation(
+            organization=self.slug,
+            request_id=request_id,
+            policy_number=document.number,
+            lease_ms=lease_ms,
+            hold_nusd=5_000,
+            hold_tokens=100,
+            limits=limits,
+            budgets=budgets,
+            draft=msgspec.json.encode(fields),
+            tier=caller.tier,
         )
 
     def _fields(self, request_id: str, facts: dict[str, Any]) -> dict[str, Any]:
