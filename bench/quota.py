@@ -1,4 +1,7 @@
-"""What deciding costs: reserve and post of one call, beside two scripts that do nothing, on a Valkey of its own."""
+"""What deciding costs: reserve and post of one call, beside two scripts that do nothing, on a Valkey of its own.
+
+The cases take turns in short rounds, so that what else the machine does slows all of them alike: read the ratios.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import argparse
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -24,16 +29,23 @@ from stack.valkey import redis_url, valkey_program
 
 ORGANIZATION: Final = "bench"
 CALLER: Final = Principal(
-    organization=ORGANIZATION, team="search", key="BENCHKEY0001", key_name="bench", tier="normal", user="alice"
+    organization=ORGANIZATION,
+    team="search",
+    key="BENCHKEY0001",
+    key_name="bench",
+    tier="normal",
+    user="alice",
+    speaks_for_users=True,
 )
 DEMAND: Final = Demand(request_model="mini", tokens=2000, cost_nusd=1_000_000)
 FIELDS: Final = b'{"outcome":"completed","input_tokens":900,"output_tokens":600,"note":"%s"}' % (b"x" * 400)
 EMPTY_SCRIPT: Final = "#!lua\nreturn 1"
+TWO_EMPTY_SCRIPTS, TWO_INCREMENTS = "two empty scripts", "two INCR"
+ROUNDS: Final = 6
 
 ORGANIZATION_SCOPE, TEAM, KEY, USER = (
     Scope(kind=kind, subject=None) for kind in ("organization", "team", "key", "user")
 )
-SUBJECTS: Final = {"organization": ORGANIZATION, "team": "search", "key": "BENCHKEY0001", "user": "alice"}
 
 
 def limit(scope: Scope, unit: Any, window_ms: int = 60_000) -> Limit:
@@ -47,9 +59,10 @@ def budget(scope: Scope, unit: Any = "nusd") -> Budget:
 CASES: Final[dict[str, tuple[Limit | Budget, ...]]] = {
     "no rules": (),
     "2 limits, 1 budget": (limit(TEAM, "requests"), limit(TEAM, "tokens"), budget(TEAM)),
-    "6 limits, 6 budgets": (
+    "7 limits, 6 budgets": (
         *(limit(scope, unit) for scope in (ORGANIZATION_SCOPE, TEAM) for unit in ("requests", "tokens")),
         limit(KEY, "requests", 1000),
+        limit(KEY, "tokens"),
         limit(KEY, "concurrency"),
         *(budget(scope) for scope in (ORGANIZATION_SCOPE, TEAM, KEY, USER)),
         budget(TEAM, "tokens"),
@@ -58,18 +71,48 @@ CASES: Final[dict[str, tuple[Limit | Budget, ...]]] = {
 }
 
 
+@dataclass(kw_only=True)
+class Work:
+    """What was done of one case by a number of processes, in all rounds together."""
+
+    pairs: int = 0
+    seconds: float = 0
+    redis_seconds: float = 0
+
+    @property
+    def pairs_per_second(self) -> float:
+        return self.pairs / self.seconds
+
+
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--seconds", type=float, default=3)
+    arguments = argparse.ArgumentParser(prog="bench.quota", description=__doc__)
+    arguments.add_argument("--seconds", type=float, default=3, help="how long each case is measured")
     arguments.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     chosen = arguments.parse_args()
     with valkey() as url:
-        rows = [
-            measure(url, case, processes, chosen.seconds)
-            for processes in chosen.processes
-            for case in ("two empty scripts", *CASES)
-        ]
+        rows = [row for processes in chosen.processes for row in measured(url, processes, chosen.seconds)]
     publish("bench-quota", rows)
+
+
+def measured(url: str, processes: int, seconds: float) -> list[dict[str, Any]]:
+    """A row a case: what a number of processes, each with one call at a time, get done together."""
+    done: defaultdict[str, Work] = defaultdict(Work)
+    for _ in range(ROUNDS):
+        for case in (TWO_INCREMENTS, TWO_EMPTY_SCRIPTS, *CASES):
+            work(url, case, processes, seconds / ROUNDS, done[case])
+    return [row(case, processes, done) for case in done]
+
+
+def row(case: str, processes: int, done: dict[str, Work]) -> dict[str, Any]:
+    of = done[case]
+    return {
+        "case": case,
+        "processes": processes,
+        "pairs_per_second": round(of.pairs_per_second),
+        "of_two_empty_scripts": of.pairs_per_second / done[TWO_EMPTY_SCRIPTS].pairs_per_second,
+        "of_two_increments": of.pairs_per_second / done[TWO_INCREMENTS].pairs_per_second,
+        "redis_cpu_us_per_pair": round(1e6 * of.redis_seconds / of.pairs, 1),
+    }
 
 
 @contextmanager
@@ -100,22 +143,19 @@ def await_answer(client: redis.Redis) -> None:
     raise RuntimeError("Valkey did not start")
 
 
-def measure(url: str, case: str, processes: int, seconds: float) -> dict[str, Any]:
-    """One row: what a number of processes, each with one call at a time, get done together."""
+def work(url: str, case: str, processes: int, seconds: float, so_far: Work) -> None:
+    """One round of a case, added to those before it."""
     client: Any = redis.Redis.from_url(url)
     client.flushall()
     policy = prepare(url, case)
     busy_before_s = server_busy_s(client)
     with get_context("fork").Pool(processes) as pool:
-        work = [(url, case, policy, seconds, number) for number in range(processes)]
-        pairs, busy_s = zip(*pool.starmap(run, work), strict=True)
-    return {
-        "case": case,
-        "processes": processes,
-        "pairs_per_second": round(sum(count / spent for count, spent in zip(pairs, busy_s, strict=True))),
-        "us_per_pair": round(1e6 * sum(busy_s) / sum(pairs), 1),
-        "redis_cpu_us_per_pair": round(1e6 * (server_busy_s(client) - busy_before_s) / sum(pairs), 1),
-    }
+        pairs, spent_s = zip(
+            *pool.starmap(run, [(url, case, policy, seconds, n) for n in range(processes)]), strict=True
+        )
+    so_far.pairs += sum(pairs)
+    so_far.seconds += sum(spent_s) / processes
+    so_far.redis_seconds += server_busy_s(client) - busy_before_s
 
 
 def server_busy_s(client: Any) -> float:
@@ -158,7 +198,7 @@ def prepare(url: str, case: str) -> PolicyDocument:
 
 def run(url: str, case: str, policy: PolicyDocument, seconds: float, number: int) -> tuple[int, float]:
     """Make pairs until the time is over; return how many, and the seconds they took."""
-    pair = empty_pair(url) if case not in CASES else call_pair(url, policy, number)
+    pair = call_pair(url, policy, number) if case in CASES else idle_pair(url, case)
     pair(0)
     done, began_s = 0, time.perf_counter()
     while time.perf_counter() - began_s < seconds:
@@ -167,15 +207,20 @@ def run(url: str, case: str, policy: PolicyDocument, seconds: float, number: int
     return done, time.perf_counter() - began_s
 
 
-def empty_pair(url: str) -> Callable[[int], None]:
+def idle_pair(url: str, case: str) -> Callable[[int], None]:
+    """Twice the least that a script, or any counting at all, costs."""
     client: Any = redis.Redis.from_url(url, protocol=2)
     digest = client.script_load(EMPTY_SCRIPT)
 
-    def pair(_: int) -> None:
+    def two_empty_scripts(_: int) -> None:
         client.evalsha(digest, 0)
         client.evalsha(digest, 0)
 
-    return pair
+    def two_increments(_: int) -> None:
+        client.incr("counter")
+        client.incr("counter")
+
+    return two_empty_scripts if case == TWO_EMPTY_SCRIPTS else two_increments
 
 
 def call_pair(url: str, policy: PolicyDocument, number: int) -> Callable[[int], None]:
