@@ -110,6 +110,10 @@ class WaitingRoom:
             except StoreUnavailable as error:
                 logger.warning("%s: calls that wait only try once a second: %s", organization, error)
                 time.sleep(_PAUSE_S)
+            except Exception:
+                # A thread that ended here would never be started again.
+                logger.exception("%s: calls that wait only try once a second", organization)
+                time.sleep(_PAUSE_S)
 
     def _goes_on(self, organization: str) -> bool:
         with self._lock:
@@ -163,18 +167,20 @@ class Visit:
         """How long it has waited; None where it has not had to."""
         return None if self.place is None else int(self._waited_s() * 1000)
 
-    def wait(self, waiting: Waiting) -> None:
-        """Wait for its turn to try again, or for the second in which it has to; not at all where it finds no room."""
+    def wait(self, waiting: Waiting) -> bool:
+        """Wait for its turn to try again, or for the second in which it has to; not at all where it finds no room.
+        Says whether it was its turn."""
         check = waiting.check
         self.place = waiting.place
         if not self._room.place(self, (self.organization, check.id, check.subject, check.tier)):
             self._longest_s = 0.0
-            return
+            return False
         wait_s = min(_ASK_EVERY_S, max(_SHORTEST_WAIT_S, waiting.retry_ms / 1000))
         if self._longest_s is not None:
             wait_s = max(0.0, min(wait_s, self._longest_s - self._waited_s()))
-        self._woken.wait(wait_s)
+        is_its_turn = self._woken.wait(wait_s)
         self._woken.clear()
+        return is_its_turn
 
     def wake(self) -> None:
         """Let it try now."""
