@@ -101,6 +101,10 @@ class ServiceAdmin(_Admin[Row]):
         obj.__dict__.update(saved.__dict__)
         self.tell_when_behind(request, saved)
 
+    def page_of(self, primary_key: Any) -> str:
+        """The address of a row's page."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[primary_key])
+
     def tell_when_behind(self, request: HttpRequest, row: Row) -> None:
         """After the commit, and thus after publishing: say so if the change is not live."""
         transaction.on_commit(partial(_warn_if_behind, request, self.organization_of(row)))
@@ -144,9 +148,6 @@ class SecretAdmin(ServiceAdmin[Row]):
         }
         return TemplateResponse(request, "admin/secret.html", context)
 
-    def page_of(self, primary_key: Any) -> str:
-        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[primary_key])
-
 
 class ReadOnlyAdmin(ServiceAdmin[Row]):
     """Pages that only show."""
@@ -183,13 +184,23 @@ def label_column(description: str, colours: dict[str, str]) -> Callable[[Functio
     return decorate
 
 
-def confirmed_action(*, title: str, description: str) -> Callable[[Function], Function]:
+def page_action(*, title: str, permission: str) -> Callable[[Function], Function]:
+    """A button on a row's page that leads to another page. Its method gets (request, object_id)."""
+
+    def decorate(function: Function) -> Function:
+        decorated: Function = action(description=title, permissions=[permission])(function)
+        return decorated
+
+    return decorate
+
+
+def confirmed_action(*, title: str, description: str, permission: str = "change") -> Callable[[Function], Function]:
     """A button on a row's page that asks first, then POSTs. Its method gets (request, form, object_id)."""
 
     def decorate(function: Function) -> Function:
         decorated: Function = action(
             description=title,
-            permissions=["change"],
+            permissions=[permission],
             dialog={"title": title, "description": description, "form_class": None, "form_submit_text": title},
         )(function)
         return decorated

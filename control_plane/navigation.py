@@ -26,6 +26,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "separator": True,
         "items": [
             _entry("Budgets", "savings", "budgets_budget_changelist"),
+            _entry("Extensions", "more_time", "budgets_extension_changelist"),
             _entry("Limits", "speed", "budgets_limit_changelist"),
         ],
     },

@@ -143,6 +143,7 @@ _SCHEDULE_SECONDS = {
     "control_plane.ledger.tasks.keep_refusals": 60,
     "control_plane.ledger.tasks.keep_missed_refusals": 3_600,
     "control_plane.alerts.tasks.deliver_alerts": 5,
+    "control_plane.budgets.tasks.carry_over": 60,
     "control_plane.releases.tasks.republish": 60,
 }
 # A run that waited longer than its own interval is dropped: the next one does its work.

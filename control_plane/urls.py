@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
 from control_plane.api.views import HealthView
-from control_plane.budgets.views import BudgetViewSet, LimitViewSet
+from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
 from control_plane.catalog.views import DeploymentViewSet, ModelViewSet, ProviderViewSet
 from control_plane.keys.views import KeyViewSet
 from control_plane.teams.views import TeamViewSet
@@ -20,6 +20,7 @@ router.register("models", ModelViewSet)
 router.register("deployments", DeploymentViewSet)
 router.register("keys", KeyViewSet)
 router.register("budgets", BudgetViewSet)
+router.register(r"budgets/(?P<budget_id>\d{1,18})/extensions", ExtensionViewSet)
 router.register("limits", LimitViewSet)
 
 admin.site.index_title = "Overview"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 from django.db import Error as DatabaseError
@@ -44,7 +45,7 @@ class OrganizationViewSet(
     the change becomes live as soon as it can.
     """
 
-    http_method_names = ("get", "post", "patch", "head", "options")
+    http_method_names: Sequence[str] = ("get", "post", "patch", "head", "options")
     pagination_class = Pages
     organization_path: ClassVar[str] = "organization"
     # Query parameter of a list → the field that it filters by.

@@ -7,14 +7,16 @@ from typing import Any, ClassVar, Final
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from control_plane.administration import ServiceAdmin
+from control_plane.administration import ServiceAdmin, page_action
 from control_plane.amounts import amount_text
 from control_plane.budgets import services
+from control_plane.budgets.extension_page import extensions_text
 from control_plane.budgets.forms import BudgetForm, LimitForm
 from control_plane.budgets.models import Budget, Limit
 from control_plane.budgets.selectors import Usage, current_usage
@@ -46,12 +48,13 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
     list_display = ("name", "scope_text", "period", "cap", "spent", "held", "used", "reached", "shares_text", "active")
     list_filter = ("scope", "unit", "period", "active")
     search_fields = ("name", "subject")
-    readonly_fields = ("standing",)
+    readonly_fields = ("standing", "extensions")
+    actions_detail = ("extend",)
     fieldsets: ClassVar[Any] = (
-        ("Right now", {"fields": ("standing",)}),
+        ("Right now", {"fields": ("standing", "extensions")}),
         (None, {"fields": ("organization", "name", "active")}),
         _SCOPE_FIELDS,
-        ("How much", {"fields": (("unit", "period"), "entered_amount", "thresholds_percent")}),
+        ("How much", {"fields": (("unit", "period"), "entered_amount", "carry_over_max", "thresholds_percent")}),
         ("When it is reached", {"fields": ("hard", "shadow", "degrade_at_percent", "queue_ms")}),
         ("Tiers", {"fields": ("tier_shares_percent",)}),
     )
@@ -109,6 +112,20 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
         if budget.is_for_each_user:
             return "Each user is counted from their first call on."
         return "No period is running."
+
+    @admin.display(description="Extensions")
+    def extensions(self, budget: Budget) -> str | SafeString:
+        return extensions_text(budget)
+
+    @page_action(title="Extend for a time", permission="extend")
+    def extend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The form of an extension, for this budget."""
+        return HttpResponseRedirect(f"{reverse('admin:budgets_extension_add')}?budget={object_id}")
+
+    def has_extend_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        user: Any = request.user
+        allowed: bool = user.has_perm("budgets.add_extension")
+        return allowed
 
     def create(self, form: BudgetForm, user: User) -> Budget:
         return services.create_budget(actor=user.get_username(), **form.cleaned_data)
@@ -182,11 +199,19 @@ def _standing_line(budget: Budget, usage: Usage) -> SafeString:
         return format_html("<div>{}: not live yet</div>", usage.subject)
     return format_html(
         '<div class="flex flex-row flex-wrap gap-4 py-1"><strong>{}</strong> {} <span>{} spent</span>'
-        "<span>{} held</span><span>of {}</span>{}</div>",
+        "<span>{} held</span><span>of {}{}</span>{}</div>",
         usage.subject,
         usage.period,
         amount_text(usage.spent, budget.unit),
         amount_text(usage.held, budget.unit),
         amount_text(usage.cap, budget.unit),
+        _additions(budget, usage),
         _bar(usage.used_percent),
     )
+
+
+def _additions(budget: Budget, usage: Usage) -> str:
+    """What a cap has beside the budget's amount."""
+    added = (("carried over", usage.carried_over), ("of extensions", usage.extended_by))
+    words = [f"{amount_text(amount, budget.unit)} {how}" for how, amount in added if amount]
+    return f" (with {' and '.join(words)})" if words else ""

@@ -67,6 +67,14 @@ class BudgetForm(ScopedForm[Budget]):
         widget=UnfoldAdminDecimalFieldWidget(),
         help_text="In US dollars for money; else a number of tokens or requests. It counts at once.",
     )
+    carry_over_max = forms.DecimalField(
+        label="Carry over at most",
+        required=False,
+        min_value=Decimal(0),
+        initial=Decimal(0),
+        widget=UnfoldAdminDecimalFieldWidget(),
+        help_text="What a period leaves unspent is added to the next one's cap, but no more than this; 0 is nothing.",
+    )
     thresholds_percent = SimpleArrayField(
         forms.IntegerField(min_value=1, max_value=100),
         label="Thresholds",
@@ -79,7 +87,7 @@ class BudgetForm(ScopedForm[Budget]):
         model = Budget
         fields = (
             *("organization", "name", "scope", "subject", "model", "provider", "tag", "unit", "period"),
-            *("entered_amount", "hard", "shadow", "active", "thresholds_percent"),
+            *("entered_amount", "carry_over_max", "hard", "shadow", "active", "thresholds_percent"),
             *("queue_ms", "degrade_at_percent", "tier_shares_percent"),
         )
         labels = {"degrade_at_percent": "Degrade from, in percent"}
@@ -87,19 +95,26 @@ class BudgetForm(ScopedForm[Budget]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not self.instance._state.adding:
-            amount = self.instance.amount
-            self.fields["entered_amount"].initial = usd_from_nusd(amount) if self.instance.unit == "nusd" else amount
+            budget = self.instance
+            self.fields["entered_amount"].initial = _as_entered(budget.amount, budget.unit)
+            self.initial["carry_over_max"] = _as_entered(budget.carry_over_max, budget.unit)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        entered, unit = cleaned.pop("entered_amount", None), cleaned.get("unit")
-        if entered is not None and unit is not None:
-            try:
-                # The row's own rules, which come next, look at it too.
-                cleaned["amount"] = self.instance.amount = _amount(entered, unit)
-            except ValueError as error:
-                self.add_error("entered_amount", str(error))
+        entered = cleaned.pop("entered_amount", None)
+        if entered is not None:
+            # The row's own rules, which come next, look at it too.
+            cleaned["amount"] = self.instance.amount = self._amount("entered_amount", entered)
+        cleaned["carry_over_max"] = self._amount("carry_over_max", cleaned.get("carry_over_max") or Decimal(0))
         return cleaned
+
+    def _amount(self, field: str, entered: Decimal) -> int:
+        """The amount in the budget's unit, or 0 with an error of the field."""
+        try:
+            return amount_from(entered, self.cleaned_data.get("unit", "nusd"))
+        except ValueError as error:
+            self.add_error(field, str(error))
+            return 0
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -126,7 +141,11 @@ class LimitForm(ScopedForm[Limit]):
         )
 
 
-def _amount(entered: Decimal, unit: str) -> int:
+def _as_entered(amount: int, unit: str) -> Decimal | int:
+    return usd_from_nusd(amount) if unit == "nusd" else amount
+
+
+def amount_from(entered: Decimal, unit: str) -> int:
     """The amount in the budget's unit.
 
     Raises:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Final, TypeVar, get_args
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
@@ -22,6 +24,7 @@ PERIODS: Final = [(kind, kind.capitalize()) for kind in get_args(PeriodKind)]
 BUDGET_UNITS: Final = [("nusd", "Money"), ("tokens", "Tokens"), ("requests", "Requests")]
 LIMIT_UNITS: Final = [(unit, unit.capitalize()) for unit in get_args(LimitUnit)]
 MAX_WINDOW_MS: Final = 31 * 86_400_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def default_thresholds() -> list[int]:
@@ -148,16 +151,25 @@ class Budget(Scoped):
         help_text="From this percentage of the cap on, a call goes to what its model degrades to; "
         "a model that degrades to nothing goes on up to the cap.",
     )
+    carry_over_max = models.BigIntegerField(
+        default=0, help_text="The most of what a period leaves unspent that is added to the cap of the next."
+    )
 
     class Meta(Scoped.Meta):
         constraints = [
             *Scoped.Meta.constraints,
             models.CheckConstraint(condition=Q(unit__in=get_args(BudgetUnit)), name="budget_unit"),
             models.CheckConstraint(condition=Q(period__in=get_args(PeriodKind)), name="budget_period"),
+            models.CheckConstraint(
+                condition=Q(carry_over_max__range=(0, MAX_CAP_NUSD)),
+                name="budget_carry_over_max",
+                violation_error_message=f"What is carried over is from 0 to {MAX_CAP_NUSD}.",
+            ),
         ]
 
     def clean(self) -> None:
         super().clean()
+        self._check_carry_over()
         if self.thresholds_percent != sorted(set(self.thresholds_percent)):
             raise ValidationError({"thresholds_percent": "Give each percentage once, in ascending order."})
         if not self.hard:
@@ -169,11 +181,24 @@ class Budget(Scoped):
         """Whether each user has the amount to themselves, whoever they are."""
         return self.scope == "user" and self.subject is None
 
+    def _check_carry_over(self) -> None:
+        complaint = None
+        if self.carry_over_max and self.period == "total":
+            complaint = "A total has no next period to carry over to."
+        elif self.carry_over_max and self.is_for_each_user:
+            complaint = "Of a budget for each user by itself nothing is carried over: name the user."
+        elif self.carry_over_max + (self.amount or 0) > MAX_CAP_NUSD:
+            complaint = f"With the amount, this must not be above {MAX_CAP_NUSD}."
+        if complaint:
+            raise ValidationError({"carry_over_max": complaint})
+
 
 class BudgetPeriod(models.Model):
     """A budget's cap for one subject in one period. What was spent and is held of it is counted in Redis.
 
-    `version` rises with every change, and the cap is live when `published_version` has caught up.
+    The cap is the budget's amount and what was carried over from the period before; extensions come on top of it.
+    Once the period is over and what it left is carried on, it is closed. `version` rises with every change, and the
+    cap is live when `published_version` has caught up.
     """
 
     budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="periods")
@@ -182,6 +207,8 @@ class BudgetPeriod(models.Model):
     starts_at_ms = models.BigIntegerField()
     ends_at_ms = models.BigIntegerField()
     cap = models.BigIntegerField()
+    carried_over = models.BigIntegerField(default=0)
+    closed_at = models.DateTimeField(null=True)
     version = models.PositiveIntegerField(default=1)
     published_version = models.PositiveIntegerField(default=0)
 
@@ -189,10 +216,12 @@ class BudgetPeriod(models.Model):
         ordering = ["budget", "subject", "starts_at_ms"]
         indexes = [
             models.Index(fields=["id"], name="period_behind", condition=Q(published_version__lt=F("version"))),
+            models.Index(fields=["ends_at_ms"], name="period_open", condition=Q(closed_at=None)),
         ]
         constraints = [
             models.UniqueConstraint(fields=["budget", "subject", "name"], name="period_unique"),
             models.CheckConstraint(condition=Q(cap__range=(0, MAX_CAP_NUSD)), name="period_cap"),
+            models.CheckConstraint(condition=Q(carried_over__range=(0, F("cap"))), name="period_carried_over"),
             models.CheckConstraint(condition=Q(starts_at_ms__lt=F("ends_at_ms")), name="period_span"),
             models.CheckConstraint(condition=Q(published_version__lte=F("version")), name="period_published_version"),
         ]
@@ -204,6 +233,48 @@ class BudgetPeriod(models.Model):
     def live(self) -> bool:
         """Whether gateways know its newest cap."""
         return self.published_version == self.version
+
+
+class Extension(models.Model):
+    """So much is added to a budget's cap for one subject until an instant, for a reason that somebody gave.
+
+    It counts in every period that runs within its life, in each with all of its amount. Nothing of it changes; it can
+    only be revoked.
+    """
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="extensions")
+    subject = models.CharField(max_length=128, validators=[validate_text])
+    amount = models.BigIntegerField()
+    expires_at = models.DateTimeField()
+    reason = models.CharField(max_length=500, validators=[validate_text])
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    revoked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["budget", "subject", "expires_at"], name="extension_of_subject")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(amount__range=(1, MAX_CAP_NUSD)),
+                name="extension_amount",
+                violation_error_message=f"An extension is from 1 to {MAX_CAP_NUSD}.",
+            ),
+            models.CheckConstraint(
+                condition=Q(revoked_at=None, revoked_by=None) | Q(revoked_at__isnull=False, revoked_by__isnull=False),
+                name="extension_revoked_by_somebody",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.budget} · {self.subject} · until {self.expires_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def expires_at_ms(self) -> int:
+        return (self.expires_at - _EPOCH) // timedelta(milliseconds=1)
 
 
 class Limit(Scoped):

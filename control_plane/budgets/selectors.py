@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.utils import timezone
 
-from control_plane.budgets.models import Budget, BudgetPeriod
+from control_plane.budgets.models import Budget, BudgetPeriod, Extension
 from control_plane.keys.selectors import active_key_ids
 from control_plane.live import live_state
 from control_plane.teams.selectors import team_slugs
@@ -28,11 +31,14 @@ _SUBJECTS: Final = {"team": team_slugs, "key": active_key_ids}
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """How a cap stands. `spent` and `held` are in the budget's unit, None where Redis does not know the period."""
+    """How a cap stands, in the budget's unit: `cap` is what counts now, of which so much was `carried_over` and is
+    `extended_by` for a time. `spent` and `held` are None where Redis does not know the period."""
 
     subject: str
     period: str
     cap: int
+    carried_over: int
+    extended_by: int
     spent: int | None
     held: int | None
 
@@ -64,10 +70,14 @@ def checked_subject(organization: Organization, scope: ScopeKind, subject: str |
 
 
 def subjects_of(budget: Budget) -> list[str]:
-    """The subjects whose caps are made ahead; a budget for each user has none, since nobody knows its users."""
+    """The subjects whose caps in this budget have rows: of a budget for each user by itself, those that are
+    extended; what others may use is in the policy."""
     if budget.subject is not None:
         return [budget.subject]
-    return [] if budget.is_for_each_user else _SUBJECTS[budget.scope](budget.organization_id)
+    if budget.is_for_each_user:
+        extended = live_extensions().filter(budget=budget)
+        return list(extended.order_by("subject").values_list("subject", flat=True).distinct())
+    return _SUBJECTS[budget.scope](budget.organization_id)
 
 
 def horizon_ms(budget: Budget, at_ms: int) -> int:
@@ -86,6 +96,19 @@ def periods_ahead(budget: Budget, organization: Organization, at_ms: int) -> Ite
         period = next_period(budget.period, period, organization.zone, fiscal_month_start=start)
 
 
+def live_extensions() -> QuerySet[Extension]:
+    """Those that count now."""
+    return Extension.objects.filter(revoked_at=None, expires_at__gt=timezone.now())
+
+
+def extensions_by_subject(organization_id: int) -> dict[tuple[int, str], list[Extension]]:
+    """The extensions that count now, by budget and subject."""
+    found: dict[tuple[int, str], list[Extension]] = defaultdict(list)
+    for extension in live_extensions().filter(budget__organization_id=organization_id).order_by("pk"):
+        found[extension.budget_id, extension.subject].append(extension)
+    return found
+
+
 def current_usage(budget: Budget) -> list[Usage]:
     """How the budget's caps of the running periods stand, from the live counters.
 
@@ -94,15 +117,20 @@ def current_usage(budget: Budget) -> list[Usage]:
     """
     at_ms = now_ms()
     rows = BudgetPeriod.objects.filter(budget=budget, starts_at_ms__lte=at_ms, ends_at_ms__gt=at_ms)
-    return [_usage(budget, row) for row in rows]
+    extended_by: dict[str, int] = defaultdict(int)
+    for extension in live_extensions().filter(budget=budget):
+        extended_by[extension.subject] += extension.amount
+    return [_usage(budget, row, extended_by[row.subject]) for row in rows]
 
 
-def _usage(budget: Budget, row: BudgetPeriod) -> Usage:
+def _usage(budget: Budget, row: BudgetPeriod, extended_by: int) -> Usage:
     state = live_state().budget_state(budget.organization.slug, budget.reference, row.subject, row.name)
     return Usage(
         subject=row.subject,
         period=row.name,
-        cap=row.cap,
+        cap=state.cap if state else row.cap + extended_by,
+        carried_over=row.carried_over,
+        extended_by=extended_by,
         spent=state.spent if state else None,
         held=state.held if state else None,
     )

@@ -7,8 +7,10 @@ from typing import Any
 
 from rest_framework import serializers
 
+from control_plane.amounts import usd_text
 from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, UsdField, WholeNumberField
 from control_plane.budgets import services
+from control_plane.budgets.extensions import extend_budget
 from control_plane.budgets.models import (
     BUDGET_UNITS,
     LIMIT_UNITS,
@@ -16,6 +18,7 @@ from control_plane.budgets.models import (
     PERIODS,
     SCOPES,
     Budget,
+    Extension,
     Limit,
     ScopedRow,
     default_thresholds,
@@ -78,12 +81,15 @@ class BudgetSerializer(ScopedSerializer[Budget]):
         child=WholeNumberField(min_value=1, max_value=100), max_length=10, default=default_thresholds
     )
     degrade_at_percent = WholeNumberField(min_value=1, max_value=100, allow_null=True, default=None)
+    carry_over_max = WholeNumberField(min_value=0, max_value=MAX_CAP_NUSD, default=0)
+    carry_over_max_usd = UsdField(write_only=True, required=False)
 
     _redis_is_away = False
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if "amount_usd" in attrs:
-            self._take_usd(attrs)
+        unit = attrs.get("unit") or getattr(self.instance, "unit", None)
+        for name in ("amount", "carry_over_max"):
+            take_usd(attrs, name, unit, given=self.initial_data)
         if self.instance is None and "amount" not in attrs:
             raise serializers.ValidationError({"amount": "Give amount, or amount_usd for money."})
         return attrs
@@ -97,18 +103,11 @@ class BudgetSerializer(ScopedSerializer[Budget]):
     def to_representation(self, instance: Budget) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(instance)
         states = self._states(instance)
-        shown["amount_usd"] = UsdField().to_representation(instance.amount) if instance.unit == "nusd" else None
+        for name in ("amount", "carry_over_max"):
+            shown[f"{name}_usd"] = usd_text(shown[name]) if instance.unit == "nusd" else None
         shown["state"] = states[0] if instance.subject is not None and states else None
         shown["states"] = states
         return shown
-
-    def _take_usd(self, attrs: dict[str, Any]) -> None:
-        unit = attrs.get("unit") or getattr(self.instance, "unit", None)
-        if "amount" in attrs or unit != "nusd":
-            raise serializers.ValidationError({"amount_usd": "Only for money, and not together with amount."})
-        attrs["amount"] = attrs.pop("amount_usd")
-        if attrs["amount"] > MAX_CAP_NUSD:
-            raise serializers.ValidationError({"amount_usd": f"At most {MAX_CAP_NUSD} nano-USD."})
 
     def _states(self, budget: Budget) -> list[dict[str, Any]]:
         """The running periods; one unanswered call to Redis is enough for a whole list."""
@@ -132,3 +131,49 @@ class LimitSerializer(ScopedSerializer[Limit]):
 
     def update(self, instance: Limit, validated_data: dict[str, Any]) -> Limit:
         return services.change_limit(instance.pk, actor=self.actor, **validated_data)
+
+
+class ExtensionSerializer(StrictSerializer[Extension]):
+    """`amount` is in the budget's unit; money may be given as `amount_usd` instead. The budget is in the context."""
+
+    id = serializers.IntegerField(read_only=True)
+    subject = serializers.CharField(max_length=128, required=False)
+    amount = WholeNumberField(min_value=1, max_value=MAX_CAP_NUSD, required=False)
+    amount_usd = UsdField(write_only=True, required=False)
+    expires_at = serializers.DateTimeField()
+    reason = serializers.CharField(max_length=500)
+    created_by = serializers.CharField(source="created_by.username", read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+    revoked_by = serializers.CharField(source="revoked_by.username", read_only=True, default=None)
+    revoked_at = serializers.DateTimeField(read_only=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        take_usd(attrs, "amount", self.context["budget"].unit, given=self.initial_data)
+        if "amount" not in attrs:
+            raise serializers.ValidationError({"amount": "Give amount, or amount_usd for money."})
+        return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> Extension:
+        fields = {"subject": None} | validated_data
+        return extend_budget(self.context["budget"].pk, created_by=self.user, **fields)
+
+    def to_representation(self, instance: Extension) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance)
+        shown["amount_usd"] = usd_text(instance.amount) if instance.budget.unit == "nusd" else None
+        return shown
+
+
+def take_usd(attrs: dict[str, Any], name: str, unit: str | None, *, given: Any) -> None:
+    """Have an amount that was given in US dollars under its own name, in nano-USD.
+
+    Raises:
+        ValidationError: for the field in US dollars.
+    """
+    in_usd = f"{name}_usd"
+    if in_usd not in attrs:
+        return
+    if name in given or unit != "nusd":
+        raise serializers.ValidationError({in_usd: f"Only for money, and not together with {name}."})
+    attrs[name] = attrs.pop(in_usd)
+    if attrs[name] > MAX_CAP_NUSD:
+        raise serializers.ValidationError({in_usd: f"At most {MAX_CAP_NUSD} nano-USD."})

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Required, TypedDict, Unpack
 from django.db import transaction
 from django.db.models import F, Max
 
-from control_plane.budgets.models import Budget, BudgetPeriod, Limit, ScopedRow
-from control_plane.budgets.selectors import checked_subject, horizon_ms, now_ms, periods_ahead, subjects_of
+from control_plane.budgets.extensions import check_room
+from control_plane.budgets.models import Budget, BudgetPeriod, Extension, Limit, ScopedRow
+from control_plane.budgets.selectors import (
+    checked_subject,
+    extensions_by_subject,
+    horizon_ms,
+    now_ms,
+    periods_ahead,
+    subjects_of,
+)
 from control_plane.live import VERSION_LEAP, announce_change, leap_ahead, live_state
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind, Tier
@@ -44,6 +52,7 @@ class BudgetChanges(ScopedChanges, total=False):
     hard: bool
     thresholds_percent: list[int]
     degrade_at_percent: int | None
+    carry_over_max: int
 
 
 class BudgetFields(ScopedFields, BudgetChanges):
@@ -68,15 +77,17 @@ def create_budget(*, organization: Organization, actor: str, **fields: Unpack[Bu
 
 @transaction.atomic
 def change_budget(budget_id: int, *, actor: str, **changes: Unpack[BudgetChanges]) -> Budget:
-    """Change a budget. A new amount is the cap of the running period and of those to come.
+    """Change a budget. A new amount, with what was carried over, is the cap of the running period and of those to
+    come.
 
     Raises:
         ValidationError: by field.
     """
     budget, changed = change_row(Budget.objects.select_related("organization"), budget_id, changes)
     if changed & {"amount", "thresholds_percent"}:
+        check_room(budget)
         BudgetPeriod.objects.filter(budget=budget, ends_at_ms__gt=now_ms()).update(
-            cap=budget.amount, version=F("version") + 1
+            cap=F("carried_over") + budget.amount, version=F("version") + 1
         )
     if changed:
         announce_change(budget.organization_id, actor=actor)
@@ -147,11 +158,14 @@ def publish_caps(organization_id: int) -> None:
     rows = BudgetPeriod.objects.select_related("budget__organization").filter(
         budget__organization_id=organization_id, ends_at_ms__gt=now_ms(), published_version__lt=F("version")
     )
-    for row in rows:
-        _publish(row)
+    behind = list(rows)
+    # Read after the versions: an extension that comes meanwhile raises them, and so is published with the next.
+    extensions = extensions_by_subject(organization_id)
+    for row in behind:
+        _publish(row, extensions[row.budget_id, row.subject])
 
 
-def _publish(row: BudgetPeriod) -> None:
+def _publish(row: BudgetPeriod, extensions: list[Extension]) -> None:
     budget = row.budget
     if live_state().set_cap(
         budget.organization.slug,
@@ -161,11 +175,12 @@ def _publish(row: BudgetPeriod) -> None:
         cap=row.cap,
         version=row.version,
         thresholds_percent=budget.thresholds_percent,
+        extensions=[(extension.amount, extension.expires_at_ms) for extension in extensions],
     ):
         BudgetPeriod.objects.filter(pk=row.pk, published_version__lt=row.version).update(published_version=row.version)
     elif leap_ahead(BudgetPeriod.objects.filter(pk=row.pk, version=row.version)):
         row.version += VERSION_LEAP
-        _publish(row)
+        _publish(row, extensions)
 
 
 def mark_caps_behind(organization_id: int) -> None:

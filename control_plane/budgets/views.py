@@ -1,16 +1,48 @@
-"""Budgets and limits over the REST API."""
+"""Budgets, their extensions, and limits over the REST API."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.decorators import action
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
 from control_plane.api.views import OrganizationViewSet
-from control_plane.budgets.models import Budget, Limit
-from control_plane.budgets.serializers import BudgetSerializer, LimitSerializer
+from control_plane.budgets.extensions import revoke_extension
+from control_plane.budgets.models import Budget, Extension, Limit
+from control_plane.budgets.serializers import BudgetSerializer, ExtensionSerializer, LimitSerializer
 
 
 class BudgetViewSet(OrganizationViewSet[Budget]):
     queryset = Budget.objects.select_related("organization", "model", "provider")
     serializer_class = BudgetSerializer
     filters = {"name": "name", "scope": "scope", "subject": "subject"}
+
+
+class ExtensionViewSet(OrganizationViewSet[Extension]):
+    """Extensions of one budget, ended and revoked ones too. They are made and revoked, never changed."""
+
+    http_method_names = ("get", "post", "head", "options")
+    queryset = Extension.objects.select_related("budget", "created_by", "revoked_by")
+    serializer_class = ExtensionSerializer
+    organization_path = "budget__organization"
+    filters = {"subject": "subject"}
+
+    def get_queryset(self) -> QuerySet[Extension]:
+        return super().get_queryset().filter(budget=self.kwargs["budget_id"])
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        own = Budget.objects.filter(organization=self.token.organization)
+        return {**super().get_serializer_context(), "budget": get_object_or_404(own, pk=self.kwargs["budget_id"])}
+
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """End it before its time; the cap is lowered on the next request."""
+        extension = revoke_extension(self.get_object().pk, revoked_by=self.token.user)
+        return Response(self.get_serializer(extension).data)
 
 
 class LimitViewSet(OrganizationViewSet[Limit]):

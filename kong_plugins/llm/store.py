@@ -59,6 +59,12 @@ class BudgetState(msgspec.Struct, frozen=True):
     held: int
 
 
+class PeriodEnd(msgspec.Struct, frozen=True):
+    """What a period that is over has spent for good, in its budget's unit; None where Redis knows no such period."""
+
+    spent: int | None = None
+
+
 class StreamEntry(msgspec.Struct, frozen=True):
     """One event as it lies in the stream; `deliveries` counts how often a consumer has been given it."""
 
@@ -159,6 +165,15 @@ class Store:
         name = budget_name(organization, budget_id, subject, period_name)
         state = self.connection.run("budget_state", [name], [tier or ""])
         return None if state is None else BudgetState(*state)
+
+    def period_end(
+        self, organization: str, budget_id: str, subject: str, period_name: str, *, ended_at_ms: int
+    ) -> PeriodEnd | None:
+        """How a period has ended, by Redis' clock; None while it goes on, or calls of it do, or counters are being
+        rebuilt."""
+        names = [budget_name(organization, budget_id, subject, period_name), live_name(organization, "ready")]
+        answer = self.connection.run("period_end", names, [ended_at_ms])
+        return None if answer is None else PeriodEnd(*answer)
 
     # The engine.
 

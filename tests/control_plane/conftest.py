@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import django
 import pytest
+import redis
+from pytest_django import Settings
 
 from kong_plugins.llm.credentials import new_credential_key
 from tests.servers import postgres_server, valkey_server
@@ -30,9 +34,11 @@ os.environ.update(_before)
 from django.test import Client  # noqa: E402
 
 from control_plane.api.services import issue_token  # noqa: E402
+from control_plane.live import live_state  # noqa: E402
 from control_plane.teams.models import User  # noqa: E402
 from control_plane.teams.services import create_organization  # noqa: E402
 from kong_plugins.llm.store import Store  # noqa: E402
+from stack.ports import free_ports  # noqa: E402
 from tests.control_plane.cast import Api  # noqa: E402
 
 
@@ -67,3 +73,33 @@ def pages(api: Api) -> Client:
     client = Client()
     client.force_login(api.user)
     return client
+
+
+@pytest.fixture
+def redis_away(settings: Settings) -> Callable[[], AbstractContextManager[None]]:
+    """Within the block nothing answers at the address of Redis."""
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        address = settings.REDIS_URL
+        settings.REDIS_URL = f"redis://127.0.0.1:{free_ports().redis}/0"
+        live_state.cache_clear()
+        try:
+            yield
+        finally:
+            live_state().close()
+            settings.REDIS_URL = address
+            live_state.cache_clear()
+
+    return away
+
+
+@pytest.fixture
+def forget_everything(redis_address: str) -> Callable[[], None]:
+    """Redis loses all that this worker's tests have put there."""
+
+    def forget() -> None:
+        with redis.Redis.from_url(redis_address) as client:
+            client.flushdb()
+
+    return forget

@@ -14,6 +14,7 @@ _FRAGMENTS: Final = {
     "leave": ("number", "line"),
     "set_cap": ("number", "line", "cap", "event", "threshold"),
     "budget_state": ("cap",),
+    "period_end": (),
     "restore": ("number",),
     "adjust": ("number", "cap", "event", "threshold"),
     "put_key": (),

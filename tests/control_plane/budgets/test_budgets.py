@@ -47,6 +47,8 @@ def test_a_budget_has_a_live_cap_in_this_period_and_in_those_to_come(api: Api) -
     assert [name for _, name in known][:4] == [month.name for month in months]
     assert set(known.values()) == {BudgetState(cap=400_000_000_000, spent=0, held=0)}
     assert created["state"] == {"subject": "search", "period": this_month.name, "cap": 400_000_000_000} | {
+        "carried_over": 0,
+        "extended_by": 0,
         "spent": 0,
         "held": 0,
     }

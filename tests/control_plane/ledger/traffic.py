@@ -20,12 +20,13 @@ from kong_plugins.llm.store import PostResult, Store
 
 @dataclass(frozen=True)
 class Traffic:
-    """An organization's calls."""
+    """An organization's calls, now or at the instant at which the store's clock stands."""
 
     store: Store
     organization: Organization
     # The release that each call was admitted under.
     releases: dict[str, int] = field(default_factory=dict)
+    at_ms: int | None = None
 
     @property
     def slug(self) -> str:
@@ -90,7 +91,7 @@ class Traffic:
             speaks_for_users=fields["key"] in speaking_key_ids(self.organization.pk),
         )
         demand = Demand(request_model=fields["request_model"], tokens=100, cost_nusd=5_000)
-        limits, budgets = checks_for(document, caller, demand, now_ms=time.time_ns() // 1_000_000)
+        limits, budgets = checks_for(document, caller, demand, now_ms=self.at_ms or time.time_ns() // 1_000_000)
         return Reservation(
             organization=self.slug,
             request_id=request_id,
