@@ -11,7 +11,7 @@ from control_plane.api.views import HealthView
 from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
 from control_plane.catalog.views import DeploymentViewSet, ModelViewSet, ProviderViewSet
 from control_plane.keys.views import KeyViewSet
-from control_plane.teams.views import TeamViewSet
+from control_plane.teams.views import OrganizationView, TeamViewSet
 
 router = SimpleRouter(trailing_slash=False)
 router.register("teams", TeamViewSet)
@@ -29,6 +29,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("api/v1/health", HealthView.as_view()),
+    path("api/v1/organization", OrganizationView.as_view({"get": "retrieve", "patch": "partial_update"})),
     path("api/v1/", include(router.urls)),
     path("api/v1/", include("control_plane.ledger.urls")),
     path("api/v1/", include("control_plane.alerts.urls")),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import TYPE_CHECKING, get_args
 
 from control_plane.budgets.models import Budget, Limit, Scoped
 from control_plane.catalog.models import Deployment, Model, Price, Provider
@@ -27,6 +28,8 @@ def build_document(organization: Organization, *, number: int, created_by: str) 
         created_by=created_by,
         time_zone=organization.time_zone,
         fiscal_month_start=organization.fiscal_month_start,
+        fault_tolerant_tiers=_tiers(organization.fault_tolerant_tiers),
+        capless_tiers=_tiers(organization.capless_tiers),
         credentials={
             provider.credential_id: provider.sealed_credential
             for provider in Provider.objects.select_related("organization").filter(**of_organization)
@@ -41,6 +44,10 @@ def build_document(organization: Organization, *, number: int, created_by: str) 
             map(_budget, Budget.objects.select_related("model", "provider").filter(**of_organization, active=True))
         ),
     )
+
+
+def _tiers(chosen: Collection[str]) -> tuple[release.Tier, ...]:
+    return tuple(tier for tier in get_args(release.Tier) if tier in chosen)
 
 
 def _deployment(row: Deployment) -> release.Deployment:

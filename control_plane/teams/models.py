@@ -9,12 +9,16 @@ from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from control_plane.names import SLUG_PATTERN, validate_model_name, validate_slug, validate_text
 from kong_plugins.llm.release import Tier
 
 TIERS = [(tier, tier.capitalize()) for tier in get_args(Tier)]
+
+
+def all_tiers() -> list[Tier]:
+    return list(get_args(Tier))
 
 
 def validate_time_zone(name: str) -> None:
@@ -35,6 +39,21 @@ class Organization(models.Model):
     fiscal_month_start = models.PositiveSmallIntegerField(
         default=1, help_text="The day of the month, 1 to 28, on which months, quarters and years of budgets begin."
     )
+    fault_tolerant_tiers = ArrayField(
+        models.CharField(max_length=16, choices=TIERS),
+        default=all_tiers,
+        blank=True,
+        help_text="While Redis is away, their calls go on for a minute where no hard budget applies, and each gateway "
+        "counts its part of every limit by itself. Calls of the others are refused then.",
+    )
+    capless_tiers = ArrayField(
+        models.CharField(max_length=16, choices=TIERS),
+        verbose_name="tiers that go on past hard budgets",
+        default=list,
+        blank=True,
+        help_text="Of the fault tolerant tiers, those whose calls go on then even under a hard budget, which they may "
+        "exceed.",
+    )
     readiness_epoch = models.PositiveIntegerField(
         default=0, editable=False, help_text="Rises each time the gateways' counters are declared complete anew."
     )
@@ -53,6 +72,14 @@ class Organization(models.Model):
                 condition=Q(fiscal_month_start__range=(1, 28)),
                 name="organization_fiscal_month_start",
                 violation_error_message="fiscal_month_start must be from 1 to 28.",
+            ),
+            models.CheckConstraint(
+                condition=Q(fault_tolerant_tiers__contained_by=all_tiers()), name="organization_fault_tolerant_tiers"
+            ),
+            models.CheckConstraint(
+                condition=Q(capless_tiers__contained_by=F("fault_tolerant_tiers")),
+                name="organization_capless_tiers",
+                violation_error_message="Tiers that go on past hard budgets must be fault tolerant too.",
             ),
         ]
 

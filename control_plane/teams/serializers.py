@@ -1,4 +1,4 @@
-"""Teams as the REST API shows and takes them."""
+"""The organization and its teams as the REST API shows and takes them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ from typing import Any
 
 from rest_framework import serializers
 
-from control_plane.api.serializers import StrictSerializer
+from control_plane.api.serializers import StrictSerializer, WholeNumberField
 from control_plane.teams import services
-from control_plane.teams.models import TIERS, Team
+from control_plane.teams.models import TIERS, Organization, Team
+
+
+class OrganizationSerializer(StrictSerializer[Organization]):
+    slug = serializers.CharField(read_only=True)
+    name = serializers.CharField(max_length=100)
+    time_zone = serializers.CharField(max_length=64)
+    fiscal_month_start = WholeNumberField(min_value=1, max_value=28)
+    fault_tolerant_tiers = serializers.ListField(child=serializers.ChoiceField(choices=TIERS))
+    capless_tiers = serializers.ListField(child=serializers.ChoiceField(choices=TIERS))
+
+    def update(self, instance: Organization, validated_data: dict[str, Any]) -> Organization:
+        return services.change_organization(instance.pk, actor=self.actor, **validated_data)
 
 
 class TeamSerializer(StrictSerializer[Team]):

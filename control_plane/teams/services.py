@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypedDict, Unpack
+from collections.abc import Iterable
+from typing import TypedDict, Unpack, get_args
 
 from django.db import transaction
 from django.db.models import F
@@ -18,6 +19,8 @@ class OrganizationChanges(TypedDict, total=False):
     name: str
     time_zone: str
     fiscal_month_start: int
+    fault_tolerant_tiers: list[Tier]
+    capless_tiers: list[Tier]
 
 
 class TeamChanges(TypedDict, total=False):
@@ -28,7 +31,14 @@ class TeamChanges(TypedDict, total=False):
 
 @transaction.atomic
 def create_organization(
-    *, slug: str, name: str, time_zone: str, actor: str, fiscal_month_start: int = 1
+    *,
+    slug: str,
+    name: str,
+    time_zone: str,
+    actor: str,
+    fiscal_month_start: int = 1,
+    fault_tolerant_tiers: Iterable[Tier] = get_args(Tier),
+    capless_tiers: Iterable[Tier] = (),
 ) -> Organization:
     """Make an organization; its first release is published with it.
 
@@ -36,7 +46,14 @@ def create_organization(
         ValidationError: by field.
     """
     organization = create_row(
-        Organization(slug=slug, name=name, time_zone=time_zone, fiscal_month_start=fiscal_month_start)
+        Organization(
+            slug=slug,
+            name=name,
+            time_zone=time_zone,
+            fiscal_month_start=fiscal_month_start,
+            fault_tolerant_tiers=list(fault_tolerant_tiers),
+            capless_tiers=list(capless_tiers),
+        )
     )
     announce_change(organization.pk, actor=actor)
     return organization

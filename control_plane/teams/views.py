@@ -1,10 +1,20 @@
-"""Teams over the REST API."""
+"""The organization and its teams over the REST API."""
 
 from __future__ import annotations
 
 from control_plane.api.views import OrganizationViewSet
-from control_plane.teams.models import Team
-from control_plane.teams.serializers import TeamSerializer
+from control_plane.teams.models import Organization, Team
+from control_plane.teams.serializers import OrganizationSerializer, TeamSerializer
+
+
+class OrganizationView(OrganizationViewSet[Organization]):
+    """The caller's own organization."""
+
+    queryset = Organization.objects.all()
+    serializer_class = OrganizationSerializer
+
+    def get_object(self) -> Organization:
+        return self.token.organization
 
 
 class TeamViewSet(OrganizationViewSet[Team]):

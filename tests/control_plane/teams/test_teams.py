@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from django.test import Client
+
 from control_plane.budgets.models import BudgetPeriod
 from control_plane.teams.models import Team as TeamRow
-from control_plane.teams.services import change_organization
+from control_plane.teams.services import change_organization, create_organization
 from kong_plugins.llm.release import Team
 from tests.control_plane.cast import Api, all_at_once
 
@@ -54,3 +56,48 @@ def test_the_time_zone_is_in_the_policy_and_running_periods_keep_their_names(api
 
     assert api.policy().time_zone == "America/New_York"
     assert set(BudgetPeriod.objects.values_list("name", flat=True)) == names
+
+
+def test_an_organization_says_which_tiers_go_on_while_redis_is_away(api: Api) -> None:
+    api.team("search")
+    assert api.get("organization")["fault_tolerant_tiers"] == ["critical", "normal", "experimental"]
+    assert api.policy().fault_tolerant_tiers == ("critical", "normal", "experimental")
+    assert api.policy().capless_tiers == ()
+
+    changed = api.change("organization", fault_tolerant_tiers=["normal", "critical"], capless_tiers=["critical"])
+
+    assert (changed["slug"], changed["capless_tiers"]) == (api.organization.slug, ["critical"])
+    assert api.policy().fault_tolerant_tiers == ("critical", "normal")
+    assert api.policy().capless_tiers == ("critical",)
+
+
+def test_only_a_tier_that_goes_on_can_go_on_past_its_budget(api: Api) -> None:
+    answer = api.call("PATCH", "organization", {"fault_tolerant_tiers": ["normal"], "capless_tiers": ["critical"]})
+
+    assert answer.status_code == 400
+    assert "fault tolerant" in answer.content.decode()
+
+
+def test_a_program_sees_and_changes_its_own_organization_only(api: Api) -> None:
+    create_organization(slug="another", name="Another", time_zone="UTC", actor="alice")
+
+    assert api.get("organization")["slug"] == api.organization.slug
+    for body in ({"slug": "another"}, {"readiness_epoch": 9}, {"capless_tiers": ["gold"]}, {"capless_tiers": None}):
+        assert api.call("PATCH", "organization", body).status_code == 400
+    assert api.call("POST", "organization", {}).status_code == 405
+
+
+def test_the_tiers_are_ticked_on_the_organizations_page(api: Api) -> None:
+    pages = Client()
+    pages.force_login(api.user)
+    page = f"/admin/teams/organization/{api.organization.pk}/change/"
+    fields = {"slug": api.organization.slug, "name": "Acme Corp", "time_zone": "UTC", "fiscal_month_start": 1}
+
+    refused = pages.post(page, fields | {"fault_tolerant_tiers": [], "capless_tiers": ["critical"]})
+    assert "must be fault tolerant too" in refused.content.decode()
+    saved = pages.post(page, fields | {"fault_tolerant_tiers": ["critical", "normal"], "capless_tiers": ["critical"]})
+
+    assert saved.status_code == 302
+    api.organization.refresh_from_db()
+    assert api.organization.fault_tolerant_tiers == ["critical", "normal"]
+    assert api.policy().capless_tiers == ("critical",)
