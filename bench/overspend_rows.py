@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-NO_FAULT: Final = "none"
+NO_FAULT: Final[Literal["none"]] = "none"
 _LEAST_SHARE: Final = 0.9
 _LEAST_SHARE_WITH_FAULT: Final = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRow:
-    """One row of the ledger; `kind` is posted, expired or adjusted."""
+    """One row of the ledger; `kind` is posted, expired or adjusted, `queued_ms` how long the call stood in a line."""
 
     request_id: str
     kind: str
     amount_nusd: int
+    queued_ms: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,11 @@ class Outcome:
     def admitted(self) -> int:
         """How many calls have reached the provider, without the orphans, for which the cap was not there."""
         return len(self.billed_nusd.keys() - self.orphans.keys())
+
+    @property
+    def waited(self) -> int:
+        """How many of the calls that were admitted had stood in a line before."""
+        return len({row.request_id for row in self.ledger if row.queued_ms})
 
     @property
     def admitted_share(self) -> float:

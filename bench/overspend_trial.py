@@ -60,11 +60,11 @@ class Case:
 class TrialGround:
     """A running system in which one case after the other is tried, each with a team of its own.
 
-    `queue_ms` is how long the teams' budgets let a call wait; at 0 they do not.
+    `queue_s` is how long the teams' budgets let a call wait; at 0 they do not.
     """
 
-    def __init__(self, stack: Stack, run: Path, *, queue_ms: int) -> None:
-        self._stack, self._run, self._queue_ms = stack, run, queue_ms
+    def __init__(self, stack: Stack, run: Path, *, queue_s: int) -> None:
+        self._stack, self._run, self._queue_s = stack, run, queue_s
         ready = stack.ready
         self._gateways: list[str] = list(ready["gateways"].values())
         self._known_key: str = ready["keys"][_CALIBRATING_KEY]
@@ -91,10 +91,8 @@ class TrialGround:
         slug = f"crowd-{uuid.uuid4().hex[:8]}"
         self._create("teams", slug=slug, name=slug, tier="normal", models=[_MODEL])
         key: str = self._create("keys", team=slug, name=slug)["key"]
-        budget = self._create(
-            "budgets", name=slug, scope="team", subject=slug, unit="nusd", period="total", amount=CAP_NUSD,
-            **({"queue_ms": self._queue_ms} if self._queue_ms else {}),
-        )  # fmt: skip
+        of_the_team = {"name": slug, "scope": "team", "subject": slug, "unit": "nusd", "period": "total"}
+        budget = self._create("budgets", amount=CAP_NUSD, queue_seconds=self._queue_s, **of_the_team)
         crowd = Crowd(gateways=self._gateways, key=key, body=case.body())
         seen = asyncio.run(self._send(crowd, case.fault))
         return self._outcome(case, slug, budget["id"]), seen
@@ -152,7 +150,12 @@ class TrialGround:
         if page["next"]:
             raise LookupError("a case has more rows than a page of the ledger")
         return [
-            LedgerRow(request_id=row["request_id"], kind=kind, amount_nusd=row["amount_nusd"])
+            LedgerRow(
+                request_id=row["request_id"],
+                kind=kind,
+                amount_nusd=row["amount_nusd"],
+                queued_ms=row["queued_ms"] or 0,
+            )
             for row in page["results"]
         ]
 
@@ -161,5 +164,8 @@ class TrialGround:
         return state and (state["spent"], state["held"])
 
     def _create(self, kind: str, **fields: Any) -> dict[str, Any]:
-        created: dict[str, Any] = self._api.post(f"/{kind}", json=fields).raise_for_status().json()
+        answer = self._api.post(f"/{kind}", json=fields)
+        if answer.is_error:
+            raise LookupError(f"POST /{kind}: {answer.status_code} {answer.text}")
+        created: dict[str, Any] = answer.json()
         return created

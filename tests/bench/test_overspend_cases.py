@@ -18,6 +18,12 @@ def test_every_fault_is_tried_plain_and_streamed_with_and_without_max_tokens() -
     assert len(shapes) == len(FAULTS) * 2 * 2
 
 
+def test_every_fault_is_tried_with_every_number_of_gateways() -> None:
+    assert {(case.gateways, case.fault) for case in all_cases() if case.fault != "none"} == {
+        (gateways, fault) for gateways in (1, 2, 4) for fault in FAULTS
+    }
+
+
 def test_a_part_is_chosen_by_words_that_all_stand_in_its_name() -> None:
     found = chosen(all_cases(), ["2 gateways", "streamed", "redis"])
 
