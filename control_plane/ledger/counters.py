@@ -39,14 +39,13 @@ _AMOUNTS: Final[dict[BudgetUnit, Any]] = {
 CLOSING_MS: Final = 86_400_000
 _SETTLED: Final = ("posted", "expired", "adjusted")
 _TIERS: Final[tuple[Tier, ...]] = get_args(Tier)
-# So many subjects are read and summed together that neither Redis nor Postgres is kept from others for long.
 _SUBJECTS_AT_ONCE: Final = 1_000
 _LONGEST_HOUR: Final = timedelta(hours=2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CountedSpan:
-    """One period of a budget, and some of the subjects that count in it.
+    """One period of a budget, and subjects that count in it.
 
     `without` are the releases that did not have the budget: calls that were admitted under them are not in Redis' sum.
     `sharing` are those in which a tier had a share of the budget, by tier: its calls under them are in the tier's sum.
@@ -73,6 +72,12 @@ class CountedSpan:
             for tier in (None, *self.sharing)
         ]
 
+    def parts(self) -> Iterator[CountedSpan]:
+        """The span in parts, none of which keeps others from Redis or Postgres for long."""
+        subjects = sorted(self.subjects)
+        for start in range(0, len(subjects), _SUBJECTS_AT_ONCE):
+            yield replace(self, subjects=frozenset(subjects[start : start + _SUBJECTS_AT_ONCE]))
+
     def is_made_beforehand(self, place: CounterPlace) -> bool:
         """Whether Redis has this counter from the beginning of the period on, and not from its first call on."""
         return place.tier is None and place.subject not in self.unforeseen
@@ -94,10 +99,7 @@ def counted_spans(organization: Organization, *, from_ms: int, until_ms: int) ->
     rules = _Rules(organization, min((span.period.start_ms for span in found), default=0))
     for span in found:
         users = _users_in_ledger(span) if span.budget.is_for_each_user else frozenset[str]()
-        subjects = sorted(span.subjects | users)
-        ruled = rules.applied_to(replace(span, unforeseen=users - span.subjects))
-        for start in range(0, len(subjects), _SUBJECTS_AT_ONCE):
-            yield replace(ruled, subjects=frozenset(subjects[start : start + _SUBJECTS_AT_ONCE]))
+        yield rules.applied_to(replace(span, subjects=span.subjects | users, unforeseen=users - span.subjects))
 
 
 def ledger_sums(span: CountedSpan, only: Q | None = None) -> dict[CounterPlace, int]:
@@ -135,10 +137,15 @@ def count_what_was_lost(organization_slug: str, events_taken: Iterable[events.Us
         differences = [
             span.difference(place, amount)
             for span in counted_spans(organization, from_ms=event.reserved_at_ms, until_ms=event.reserved_at_ms)
-            for place, amount in ledger_sums(span, Q(event_id=event.id)).items()
+            for place, amount in ledger_sums(_of_subject(span, event), Q(event_id=event.id)).items()
             if amount
         ]
         Recovery(live_state()).adjust(organization_slug, event.id, differences)
+
+
+def _of_subject(span: CountedSpan, event: events.UsageEvent) -> CountedSpan:
+    """The span of only the subject that an event is about."""
+    return replace(span, subjects=span.subjects & {getattr(event, span.budget.scope)})
 
 
 def _spans(organization: Organization, from_ms: int, until_ms: int) -> list[CountedSpan]:

@@ -205,6 +205,22 @@ class DeadLetter(models.Model):
         return f"{self.organization} {self.entry_id}"
 
 
+class Checkpoint(models.Model):
+    """What the events of an organization with ids up to `until_id` add up to, for one question that is asked often."""
+
+    organization = models.TextField()
+    name = models.TextField()
+    until_id = models.BigIntegerField()
+    made_at = models.DateTimeField()
+    sums = models.JSONField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "name"], name="ledger_checkpoint_once")]
+
+    def __str__(self) -> str:
+        return f"{self.organization}: {self.name}"
+
+
 class Reconciliation(models.Model):
     """The newest comparison of an organization's books; `difference` is "" where they agree."""
 

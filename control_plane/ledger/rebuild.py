@@ -100,8 +100,9 @@ def _correct_when_drained(organization: Organization, recovery: Recovery, give_u
 
     # Users who appear later are counted by Redis from their first call on.
     return sum(
-        _in_turn(organization, give_up_s, partial(_correct, recovery, span))
+        _in_turn(organization, give_up_s, partial(_correct, recovery, part))
         for span in _in_turn(organization, give_up_s, spans)
+        for part in span.parts()
     )
 
 

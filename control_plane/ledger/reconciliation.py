@@ -6,12 +6,15 @@ import logging
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
+import msgspec
 from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
+from control_plane.ledger.checkpoints import forget_outdated, summed
 from control_plane.ledger.counters import CountedSpan, ledger_sums, running_spans
 from control_plane.ledger.models import Reconciliation
 from control_plane.ledger.periods import day_start
@@ -32,6 +35,7 @@ _PAUSE_SECONDS: Final = 0.5
 
 def reconcile_all() -> None:
     """Compare the books of every organization, and record what was found."""
+    forget_outdated()
     for organization in Organization.objects.all():
         try:
             difference = first_difference(organization, patience_seconds=_PATIENCE_SECONDS)
@@ -71,8 +75,14 @@ def _note(organization: Organization, difference: str) -> None:
 
 def _hours_differ(organization: Organization) -> str | None:
     today = timezone.now().astimezone(organization.zone).date()
-    since = day_start(today - _LOOK_BACK, organization.zone)
-    row = _first_row("hours_that_differ", organization=organization.slug, since=since)
+    asked = {"organization": organization.slug, "since": day_start(today - _LOOK_BACK, organization.zone)}
+
+    def add_up(until_id: int) -> Any:
+        row = _first_row("events_of_keys", **asked, until_id=until_id)
+        return msgspec.json.decode(row[0]) if row else []
+
+    known, until_id = summed(organization.slug, f"events since {asked['since']}", add_up)
+    row = _first_row("hours_that_differ", **asked, until_id=until_id, known=msgspec.json.encode(known).decode())
     if row is None:
         return None
     team, key, events_nusd, hours_nusd = row
@@ -95,18 +105,37 @@ def _first_row(name: str, **parameters: Any) -> tuple[Any, ...] | None:
 def _budgets_that_differ(organization: Organization, patience_seconds: float) -> Iterator[str]:
     """The money budgets of running periods, and of those that ended lately, which Redis and the ledger disagree on."""
     for span in running_spans(organization):
-        if span.budget.unit == "nusd" and (difference := _differs(span, patience_seconds)):
-            yield difference
+        if span.budget.unit == "nusd":
+            known, until_id = summed(
+                organization.slug, f"budget {span.budget.reference} {span.period.name}", partial(_add_up, span)
+            )
+            sums = {(subject, tier): amount for subject, tier, amount in known}
+            for part in span.parts():
+                if difference := _differs(part, sums, until_id, patience_seconds):
+                    yield difference
 
 
-def _differs(span: CountedSpan, patience_seconds: float) -> str | None:
+def _add_up(span: CountedSpan, until_id: int) -> list[tuple[str, str | None, int]]:
+    """What of the span was used up to an id, by subject and tier."""
+    return [
+        (place.subject, place.tier, amount)
+        for part in span.parts()
+        for place, amount in ledger_sums(part, Q(id__lte=until_id)).items()
+        if amount
+    ]
+
+
+def _differs(
+    span: CountedSpan, known: dict[tuple[str, str | None], int], until_id: int, patience_seconds: float
+) -> str | None:
     spent, seq = Recovery(live_state()).spent_at(span.organization.slug, span.places)
     in_redis = dict(zip(span.places, spent, strict=True))
     if lost := [place for place in span.places if in_redis[place] is None and span.is_made_beforehand(place)]:
         return f"{_name(span, lost[0])}: Redis has lost it"
     deadline = time.monotonic() + patience_seconds
     while True:
-        recorded = ledger_sums(span, Q(seq__lte=seq))
+        later = ledger_sums(span, Q(id__gt=until_id, seq__lte=seq))
+        recorded = {place: known.get((place.subject, place.tier), 0) + later[place] for place in span.places}
         place = next((place for place in span.places if recorded[place] != (in_redis[place] or 0)), None)
         if place is None:
             return None

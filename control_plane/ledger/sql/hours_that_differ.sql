@@ -1,17 +1,28 @@
 -- The first team and key whose events do not add up to their hours.
 --
 -- organization
--- since   the beginning of an hour; earlier events are left out
+-- since      the beginning of an hour; earlier events are left out
+-- until_id   the id of the last row that is in `known`
+-- known      what events_of_keys.sql has given
 -- Result: team, key, nano-USD of the events, nano-USD of the hours; no row where all agree.
-WITH of_events AS (
+WITH event AS (
+    SELECT team, key, amount_nusd, requests, input_tokens, output_tokens
+    FROM jsonb_to_recordset(%(known)s) AS known (
+        team text, key text, amount_nusd numeric, requests numeric, input_tokens numeric, output_tokens numeric
+    )
+    UNION ALL
+    SELECT
+        team, key, coalesce(amount_nusd, 0), CASE kind WHEN 'adjusted' THEN 0 ELSE 1 END, input_tokens, output_tokens
+    FROM ledger_usageevent
+    WHERE organization = %(organization)s AND reserved_at >= %(since)s AND id > %(until_id)s
+), of_events AS (
     SELECT
         team, key,
-        coalesce(sum(amount_nusd), 0) AS amount_nusd,
-        count(*) FILTER (WHERE kind <> 'adjusted') AS requests,
+        sum(amount_nusd) AS amount_nusd,
+        sum(requests) AS requests,
         sum(input_tokens) AS input_tokens,
         sum(output_tokens) AS output_tokens
-    FROM ledger_usageevent
-    WHERE organization = %(organization)s AND reserved_at >= %(since)s
+    FROM event
     GROUP BY team, key
 ), of_hours AS (
     SELECT
