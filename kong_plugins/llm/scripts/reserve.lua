@@ -140,7 +140,7 @@ local function wait(refusing, is_refusing, retry_after_ms, now)
     keep_rings_of_a_clock_set_back()
     for _, checks in ipairs({ call.limits, call.budgets }) do
       for _, check in ipairs(checks) do
-        if check.queue_ms and call.place and not is_refusing[check] then
+        if check.queue_ms and not is_refusing[check] then
           redis.call('ZREM', line_key(KEYS[8], check), call.request_id)
         end
       end
@@ -218,9 +218,8 @@ local function hold(granted, now)
     answer = answer, limits = hold_limits(lease_end, now), budgets = hold_budgets(granted, now),
   }))
   redis.call('ZADD', KEYS[4], integer_text(lease_end), call.request_id)
-  if call.place then
-    leave_lines(KEYS[8], call.request_id)
-  end
+  -- Also without a place: its first answer may have been lost.
+  leave_lines(KEYS[8], call.request_id)
   return answer
 end
 

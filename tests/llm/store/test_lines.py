@@ -127,6 +127,17 @@ def test_a_call_that_leaves_lets_the_next_one_pass(busy: Engine) -> None:
     assert isinstance(third.ask(), Granted)
 
 
+def test_a_call_that_has_not_heard_its_place_leaves_nothing_of_itself_in_the_line(busy: Engine) -> None:
+    Waiter(busy, "second")
+    busy.post("first")
+
+    again = Waiter(busy, "second")
+
+    assert isinstance(again.answer, Granted)
+    busy.post("second")
+    assert isinstance(Waiter(busy, "third").answer, Granted)
+
+
 def test_a_call_that_gives_no_sign_of_life_holds_up_nobody(busy: Engine) -> None:
     second, third = Waiter(busy, "second"), Waiter(busy, "third")
     busy.pass_time(2000)
