@@ -86,6 +86,9 @@ class Engine:
     def period_name(self, rule: Budget, at_ms: int | None = None) -> str:
         return period_at(rule.period, self.now_ms if at_ms is None else at_ms, ZoneInfo(ZONE)).name
 
+    def period_end_ms(self, rule: Budget) -> int:
+        return period_at(rule.period, self.now_ms, ZoneInfo(ZONE)).end_ms
+
     def set_cap(self, rule: Budget, cap: int, *, subject: str = "search", version: int = 1, **place: Any) -> bool:
         return self.store.set_cap(
             self.organization,
@@ -155,13 +158,14 @@ class Engine:
         assert state is not None
         return state.spent, state.held
 
-    def counted(self, places: Iterable[tuple[str, str, str]]) -> tuple[list[tuple[int, ...]], int]:
-        """The cap, what is spent and what is held of each budget, subject and period; and how many holds are open."""
+    def counted(self, places: Iterable[tuple[str, str, str]]) -> tuple[list[dict[str, int]], int]:
+        """What of each budget, subject and period is spent and held, where it is not nothing, with the shares of tiers
+        in it; and how many holds are open."""
         together = self.redis.pipeline(transaction=False)
         for place in places:
-            together.hmget(budget_name(self.organization, *place), "cap", "spent", "held")
+            together.hgetall(budget_name(self.organization, *place))
         *states, open_holds = together.zcard(f"bursar:{{{self.organization}}}:leases").execute()
-        return [tuple(map(int, state)) for state in states], open_holds
+        return [_counters(state) for state in states], open_holds
 
     def usage(self) -> list[UsageEvent]:
         return [event for event in self.events() if isinstance(event, UsageEvent)]
@@ -173,3 +177,8 @@ class Engine:
         """Every event so far, without consuming any."""
         rows = self.redis.xrange(f"bursar:{{{self.organization}}}:events")
         return [decode_event(fields[b"type"].decode(), fields[b"data"]) for _, fields in rows]
+
+
+def _counters(state: dict[bytes, bytes]) -> dict[str, int]:
+    named = {name.decode(): value for name, value in state.items() if name.startswith((b"spent", b"held"))}
+    return {name: int(value) for name, value in named.items() if int(value)}
