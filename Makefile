@@ -76,6 +76,10 @@ test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN
 fuzz: setup ## the tests that draw their cases, with 5000 cases each, and 20,000 runs of the engine against its model
 	@$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz --timeout 0
 
+.PHONY: mutants
+mutants: setup ## plant faults into the scripts, each of which their tests must find
+	@$(BIN)/python -m tests.llm.store.mutants
+
 .PHONY: bench-quota
 bench-quota: setup ## what one decision costs, beside scripts that do nothing
 	@$(BIN)/python -m bench.quota

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from kong_plugins.llm.store import Store
 from tests.servers import postgres_server, valkey_server
@@ -14,6 +14,8 @@ from tests.servers import postgres_server, valkey_server
 # No example is timed: what a shared machine is doing besides is no property of ours.
 settings.register_profile("test", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=5_000, print_blob=True)
+# Whether there is a fault, not the smallest case that shows it.
+settings.register_profile("find", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 settings.load_profile("test")
 
 # The first process of the run chooses the addresses, before it starts workers.
