@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -19,7 +19,7 @@ import redis
 from kong_plugins.llm.journal import Settled, line_of
 from stack.programs import REPOSITORY, script
 from stack.system import Stack
-from tests.e2e.system import System, eventually
+from tests.e2e.system import System, Team, eventually
 
 DOCUMENT: Final = REPOSITORY / "docs" / "incident.md"
 
@@ -58,6 +58,28 @@ class Machine:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def as_alice(self, team: Team) -> dict[str, str]:
+        """The headers of a caller whose calls count in a tier's share and in a user's own budget too."""
+        self.system.change(f"/api/v1/budgets/{team.budget_id}", tier_shares_percent={"normal": 90})
+        self.system.create("budgets", name="each user", scope="user", period="month", amount=10_000_000_000)
+        key = self.system.create("keys", team=team.slug, name="for users", speaks_for_users=True)["key"]
+        return {"authorization": f"Bearer {key}", "x-user-id": "alice"}
+
+    def spent(self, team: Team) -> dict[str, int]:
+        """What the counters in Redis say: of the team, of its tier's share, and of Alice."""
+        found: dict[str, int] = {}
+        with redis.Redis.from_url(self.environment["REDIS_URL"], decode_responses=True) as client:
+            for name in client.scan_iter("bursar:{acme}:budget:*:month-*"):
+                fields: Any = client.hgetall(name)
+                spent = {
+                    field: int(text) for field, text in fields.items() if field.startswith("spent") and text != "0"
+                }
+                if f":{team.budget_id}:" in name:
+                    found |= spent
+                elif ":alice:" in name:
+                    found["alice"] = spent["spent"]
+        return found
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
@@ -86,7 +108,8 @@ def lost_call() -> Settled:
 def test_who_follows_the_document_gets_every_call_booked(machine: Machine) -> None:
     health, journal, rebuild, copy = commands()
     team = machine.system.new_team("incident", cap_nusd=10_000_000_000)
-    assert team.post(team.request(max_tokens=5)).status_code == 200
+    alice = machine.as_alice(team)
+    assert team.post(team.request(max_tokens=5), **alice).status_code == 200
     eventually(team.spent_in_ledger, within_s=20, what="the call is in the ledger")
     [before] = team.spent_in_ledger()
     assert machine.run(journal).count(".journal") >= 2, "a file of each plugin that writes one"
@@ -96,11 +119,14 @@ def test_who_follows_the_document_gets_every_call_booked(machine: Machine) -> No
     assert json.loads(machine.run(health))
     assert team.post(team.request(max_tokens=5)).status_code in (401, 503), "nothing passes"
     assert "admission is open" in machine.run(rebuild)
-    assert team.post(team.request(max_tokens=5)).status_code == 200
+    billed_nusd = team.books()[0]["amount_nusd"]
+    assert machine.spent(team) == {"spent": billed_nusd, "spent:normal": billed_nusd, "alice": billed_nusd}
+    assert team.post(team.request(max_tokens=5), **alice).status_code == 200
     eventually(lambda: len(team.spent_in_ledger()) == 2, within_s=20, what="the second call is in the ledger")
     ledger_nusd = sum(row["amount_nusd"] for row in team.spent_in_ledger())
     eventually(lambda: team.budget()["state"]["spent"] == ledger_nusd, within_s=20, what="the counter is right")
     assert before["amount_nusd"] < ledger_nusd
+    assert machine.spent(team) == {"spent": ledger_nusd, "spent:normal": ledger_nusd, "alice": ledger_nusd}
 
     folder = machine.dead_node / "journal"
     folder.mkdir(parents=True)

@@ -25,6 +25,7 @@ from kong_plugins.llm.journal import Journal
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.store import BudgetState, Store
 from tests.control_plane.cast import Api, admits
+from tests.control_plane.ledger.test_ingest import replay_stream
 from tests.control_plane.ledger.traffic import Traffic
 from tests.servers import eventually
 
@@ -160,6 +161,33 @@ def test_tiers_shares_and_every_users_own_counter_equal_a_sum_of_our_own(
     spend(1, [("experimental", "alice", 7_000_000), ("critical", "dora", 80_000_000)])
     consumer.drain()
     assert counters(redis_address, traffic) == ours
+    assert first_difference(traffic.organization) is None
+
+
+def test_a_call_whose_hold_was_lost_counts_in_its_tiers_share_and_for_its_user_when_the_ledger_takes_it(
+    api: Api, traffic: Traffic, consumer: Consumer, redis_address: str
+) -> None:
+    api.team()
+    pool = api.budget(name="pool", tier_shares_percent={"experimental": 50}, **SEARCH)["id"]
+    users = api.budget(name="each user", **SEARCH | {"scope": "user", "subject": None})["id"]
+    speaking = api.create("keys", team="search", name="for users", speaks_for_users=True)["id"]
+    facts = {"tier": "experimental", "user": "alice", "key": speaking}
+    lost = traffic.hold(**facts)
+    with redis.Redis.from_url(redis_address) as client:
+        client.delete(f"bursar:{{{traffic.slug}}}:hold:{lost}")
+
+    assert traffic.post(lost, amount_nusd=700, **facts) == "orphan"
+    for _ in range(2):
+        consumer.drain()
+        replay_stream(redis_address, traffic)
+    consumer.drain()
+
+    found = counters(redis_address, traffic)
+    assert {place: amount for place, amount in found.items() if "held" not in place[2]} == {
+        (str(pool), "search", "spent"): 700,
+        (str(pool), "search", "spent:experimental"): 700,
+        (str(users), "alice", "spent"): 700,
+    }
     assert first_difference(traffic.organization) is None
 
 
