@@ -33,9 +33,12 @@ def newest_document(api: Api) -> PolicyDocument:
 
 def test_a_release_holds_exactly_what_gateways_read(api: Api) -> None:
     api.deployment()
+    api.model("gpt-4.1-nano")
+    api.change("models/gpt-4o-mini", degrade_to=["gpt-4.1-nano"])
     api.team()
-    api.budget()
-    api.limit()
+    api.budget(queue_seconds=10, degrade_at_percent=80, tier_shares_percent={"normal": 70, "experimental": 20})
+    api.budget(name="Each user", scope="user", subject=None)
+    api.limit(queue_seconds=300, tier_shares_percent={"experimental": 0})
 
     newest = newest_release(api.organization.pk)
 
@@ -70,6 +73,26 @@ def test_equal_content_makes_no_release(api: Api) -> None:
     publish_changes(api.organization.pk, actor="bob")
 
     assert Release.objects.count() == before
+
+
+def test_what_is_taken_back_gives_the_content_and_checksum_of_before(api: Api) -> None:
+    api.model("large")
+    api.model("small")
+    api.team()
+    budget_id, limit_id = api.budget()["id"], api.limit()["id"]
+    before = api.policy()
+
+    api.change(f"budgets/{budget_id}", queue_seconds=10, degrade_at_percent=80, tier_shares_percent={"normal": 70})
+    api.change(f"limits/{limit_id}", queue_seconds=10, tier_shares_percent={"normal": 70, "experimental": 20})
+    api.change("models/large", degrade_to=["small"])
+    checksums = {before.checksum, api.policy().checksum}
+    api.change(f"budgets/{budget_id}", queue_seconds=0, degrade_at_percent=None, tier_shares_percent={})
+    api.change(f"limits/{limit_id}", queue_seconds=0, tier_shares_percent={"experimental": 100, "normal": 100})
+    api.change("models/large", degrade_to=[])
+
+    assert len(checksums) == 2
+    assert api.policy().checksum == before.checksum
+    assert api.policy().number == before.number + 6
 
 
 def test_a_key_makes_no_release(api: Api) -> None:
