@@ -11,7 +11,6 @@
 local SLICES, SLOTS = 60, 61
 local HEADER, NUMBER = '<ddd', '<d'
 local HEADER_BYTES, NUMBER_BYTES, RING_BYTES = 24, 8, 512
-local EMPTY_SLOT = string.rep('\0', NUMBER_BYTES)
 local EMPTY_RING = string.rep('\0', RING_BYTES)
 
 -- Where in a ring the slot of a slice begins, from 0.
@@ -23,17 +22,24 @@ local function ring_count(slots, slice)
   return (struct.unpack(NUMBER, slots, ring_offset(slice) + 1))
 end
 
+-- Empties the slots of `count` slices from `slice` on, which may go round the end of the ring.
+local function ring_emptied(slots, slice, count)
+  local at = ring_offset(slice)
+  local bytes = math.min(count * NUMBER_BYTES, RING_BYTES - at)
+  local emptied = string.sub(slots, 1, at) .. string.sub(EMPTY_RING, 1, bytes) .. string.sub(slots, at + bytes + 1)
+  local left = count - bytes / NUMBER_BYTES
+  return left > 0 and ring_emptied(emptied, slice + count - left, left) or emptied
+end
+
 -- Moves a ring on to `slice`: what it then holds behind its header, and the total of that.
 local function ring_advanced(slots, total, newest, slice)
   if slice - newest >= SLOTS then
     return EMPTY_RING, 0
   end
   for opened = newest + 1, slice do
-    local at = ring_offset(opened)
     total = total - ring_count(slots, opened)
-    slots = string.sub(slots, 1, at) .. EMPTY_SLOT .. string.sub(slots, at + NUMBER_BYTES + 1)
   end
-  return slots, total
+  return ring_emptied(slots, newest + 1, slice - newest), total
 end
 
 -- The ring as it stands now, from what is stored (false if nothing is). Changes nothing. The header of its `slots` is

@@ -162,6 +162,21 @@ def test_a_truth_that_comes_after_the_window_corrects_nothing(engine: Engine, us
         engine.hold(tokens=free)
 
 
+def test_what_left_while_nobody_called_is_forgotten_once_wherever_in_the_ring_it_lay(engine: Engine) -> None:
+    engine.enforce(limit("tokens", 100))
+    for _ in range(61):
+        engine.pass_time(3 * MINUTE_MS + 1000)  # each turn begins one slot further on
+        engine.hold(tokens=50)
+        engine.pass_time(59_000)
+        engine.hold(tokens=10)
+        engine.pass_time(7_000)
+        engine.hold(tokens=30)
+        engine.pass_time(56_000)  # to the slot of the 50 again, which are long gone
+
+        assert isinstance(engine.reserve(tokens=71), Denied)
+        engine.hold(tokens=70)
+
+
 def test_a_truth_that_comes_after_the_lease_still_corrects_its_window(engine: Engine) -> None:
     engine.enforce(limit("tokens", 100))
     request_id = engine.hold(tokens=100, lease_ms=1000)
