@@ -268,9 +268,10 @@ def test_a_partial_grant_in_contention_leaves_half_of_what_is_above_the_floor(en
     assert engine.state(MONTH) == (0, 160)
 
 
-def test_the_tightest_budget_decides_a_partial_grant(engine: Engine) -> None:
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_tightest_budget_decides_a_partial_grant(engine: Engine, order: int) -> None:
     team, organization = MONTH, budget(id="all", scope=Scope(kind="organization", subject=None))
-    engine.enforce(team, organization)
+    engine.enforce(*(team, organization)[::order])
     engine.set_cap(team, 80)
     engine.set_cap(organization, 50, subject=engine.organization)
 
