@@ -88,7 +88,7 @@ class Admission:
         """
         self._check_size(len(data))
         body = parse_body(data)
-        request = wire_format(protocol).parse_request(body)
+        request = wire_format(protocol).parse_request(body, caller.betas)
         call = Call(
             request_id=str(uuid.uuid4()),
             caller=_with_user(caller, request),
@@ -151,7 +151,7 @@ class Admission:
             offer, result = self._try(offers, visit)
         visit.is_decided = True
         if isinstance(result, Denied):
-            raise refusal_of(result, now_ms=self._now_ms(), queued_ms=visit.queued_ms)
+            raise refusal_of(result, protocol=call.protocol, now_ms=self._now_ms(), queued_ms=visit.queued_ms)
         return grant_of(call, offer, result, deadline_ms=self._settings.deadline_ms)
 
     def _try(self, offers: Offers, visit: Visit) -> tuple[Offer, Granted | Denied | Waiting]:

@@ -108,6 +108,7 @@ class Authenticator:
             content_length=_content_length(headers),
             content_encoding=_content_encoding(headers),
             trace_id=_trace_id(headers),
+            betas=_betas(headers),
             dry_run=is_dry_run(headers),
             may_degrade=may_degrade(headers),
             max_wait_ms=max_wait_ms(headers),
@@ -174,6 +175,12 @@ def _user(headers: Headers, record: KeyRecord) -> str | None:
     if len(labels) > 1 and record.speaks_for_users:
         raise InvalidRequest("Name the user once.", param="x-user-id")
     return chosen_user(_single(headers, "x-user-id"), param="x-user-id", selects=record.speaks_for_users)
+
+
+def _betas(headers: Headers) -> tuple[str, ...]:
+    """What of Anthropic's trials the request wants to take part in."""
+    names = (name.strip() for value in headers.get("anthropic-beta", ()) for name in value.split(","))
+    return tuple(name if name.isprintable() else "unreadable" for name in names if name)
 
 
 def _content_encoding(headers: Headers) -> str:

@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kong_plugins.llm.body import Splice
-from kong_plugins.llm.limits import LimitState
 from kong_plugins.llm.prices import Price, affordable_output_tokens, worst_cost_nusd
-from kong_plugins.llm.rate_headers import QUEUED_HEADER, rate_headers
+from kong_plugins.llm.rate_headers import QUEUED_HEADER
 from kong_plugins.llm.release import Deployment, Tier
 
 # A call that could only answer in fewer tokens than this, and than it asks for, is refused instead.
@@ -55,12 +54,15 @@ def event_fields(facts: CallFacts, **more: object) -> bytes:
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What one candidate may use for one request: its input at most, and its output for each of `choices` answers."""
+    """What one candidate may use for one request: its input at most, and its output for each of `choices` answers, of
+    which `thinking_tokens` are set apart for reasoning. `writes_1h`: input may be cached for an hour."""
 
     input_bound_tokens: int
     max_tokens: int
     choices: int
     price: Price | None
+    thinking_tokens: int = 0
+    writes_1h: bool = False
 
     @property
     def tokens(self) -> int:
@@ -74,19 +76,27 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def floor_nusd(self) -> int:
         """The least money with which the call is still of use."""
-        return self.worst_cost_nusd(min(self.max_tokens, USEFUL_OUTPUT_TOKENS) * self.choices)
+        useful_tokens = self.thinking_tokens + USEFUL_OUTPUT_TOKENS
+        return self.worst_cost_nusd(min(self.max_tokens, useful_tokens) * self.choices)
 
     def worst_cost_nusd(self, output_tokens: int) -> int:
         """The most that the call can cost with so much output; 0 where no price is known."""
         if self.price is None:
             return 0
-        return worst_cost_nusd(self.price, input_tokens=self.input_bound_tokens, output_tokens=output_tokens)
+        return worst_cost_nusd(
+            self.price,
+            input_tokens=self.input_bound_tokens,
+            output_tokens=output_tokens,
+            writes_1h=self.writes_1h,
+        )
 
     def within(self, amount_nusd: int) -> Terms:
         """These terms with as much output as the amount pays for."""
         if self.price is None:
             return self
-        affordable = affordable_output_tokens(self.price, amount_nusd=amount_nusd, input_tokens=self.input_bound_tokens)
+        affordable = affordable_output_tokens(
+            self.price, amount_nusd=amount_nusd, input_tokens=self.input_bound_tokens, writes_1h=self.writes_1h
+        )
         if affordable is None or affordable >= self.max_tokens * self.choices:
             return self
         return msgspec.structs.replace(self, max_tokens=affordable // self.choices)
@@ -101,6 +111,7 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
     reserved_at_ms: int
     provider_model: str
     stream: bool
+    thinks: bool | None = None
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +128,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     upstream: Upstream
     path: str
-    credential: str
+    credential_headers: dict[str, str]
     body: bytes
     splices: tuple[Splice, ...]
     strip_usage_chunk: bool
@@ -136,7 +147,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
             "path": self.path,
             "query": "",
             "set_headers": {
-                "authorization": f"Bearer {self.credential}",
+                **self.credential_headers,
                 "accept-encoding": "identity",
                 "x-client-request-id": request_id,
             },
@@ -164,14 +175,14 @@ def upstream_of(base_url: str) -> Upstream:
 
 
 def response_headers(
-    facts: CallFacts, deployment: Deployment, terms: Terms, limits: tuple[LimitState, ...]
+    facts: CallFacts, deployment: Deployment, terms: Terms, limit_headers: dict[str, str]
 ) -> dict[str, str]:
     """What the client is told beside the provider's answer."""
     headers = {
         "x-bursar-request-id": facts.request_id,
         "x-bursar-model": f"{deployment.provider}/{deployment.provider_model}",
         "x-bursar-max-tokens": str(terms.max_tokens),
-        **rate_headers(limits),
+        **limit_headers,
     }
     if facts.degraded_from is not None:
         headers["x-bursar-degraded-from"] = facts.degraded_from

@@ -126,14 +126,32 @@ def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
     """The usage, how well it is known, and its amount: the provider's count, or what was sent, or the whole hold."""
     terms = meter.terms
     if reading.usage is not None:
-        return reading.usage, "exact", cost_nusd(terms.price, reading.usage) if terms.price else 0
+        usage = _with_writes(reading.usage, meter, reading)
+        quality: Quality = "exact" if usage == reading.usage else "partial"
+        return usage, quality, cost_nusd(terms.price, usage) if terms.price else 0
+    sent_tokens = None if _may_think(meter) else reading.sent_bound_tokens
     most_output_tokens = terms.max_tokens * terms.choices
-    if reading.sent_bound_tokens is None or family_of(meter.provider_model).hides_reasoning:
-        bound = Usage(input_tokens=terms.input_bound_tokens, output_tokens=most_output_tokens)
-        return bound, "upper_bound", meter.hold_nusd
-    output_tokens = min(reading.sent_bound_tokens, most_output_tokens)
+    output_tokens = most_output_tokens if sent_tokens is None else min(sent_tokens, most_output_tokens)
+    if reading.input_usage is not None:
+        usage = msgspec.structs.replace(_with_writes(reading.input_usage, meter, reading), output_tokens=output_tokens)
+        return usage, "partial", min(meter.hold_nusd, cost_nusd(terms.price, usage)) if terms.price else 0
     bound = Usage(input_tokens=terms.input_bound_tokens, output_tokens=output_tokens)
+    if sent_tokens is None:
+        return bound, "upper_bound", meter.hold_nusd
     return bound, "partial", min(meter.hold_nusd, terms.worst_cost_nusd(output_tokens))
+
+
+def _may_think(meter: Meter) -> bool:
+    """Whether output may have been billed of which no client saw anything."""
+    return family_of(meter.provider_model).hides_reasoning if meter.thinks is None else meter.thinks
+
+
+def _with_writes(usage: Usage, meter: Meter, reading: Reading) -> Usage:
+    """The usage; where the provider does not say for how long its cache keeps what was written, for the longest time
+    that the request has asked for."""
+    if not (reading.unsplit_writes and meter.terms.writes_1h):
+        return usage
+    return msgspec.structs.replace(usage, cache_write_1h_tokens=usage.cache_write_tokens)
 
 
 def _abandoned_reading(meter: Meter) -> Reading:

@@ -8,8 +8,9 @@ import msgspec
 
 from kong_plugins.llm.body import Body, splices
 from kong_plugins.llm.credentials import open_credential
-from kong_plugins.llm.errors import ModelNotAllowed
+from kong_plugins.llm.errors import InvalidRequest, ModelNotAllowed
 from kong_plugins.llm.grants import (
+    USEFUL_OUTPUT_TOKENS,
     CallFacts,
     Grant,
     Meter,
@@ -21,6 +22,7 @@ from kong_plugins.llm.grants import (
 from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for, needs_price
 from kong_plugins.llm.local_limits import goes_on_without_redis
 from kong_plugins.llm.protocols import wire_format
+from kong_plugins.llm.rate_headers import rate_headers
 from kong_plugins.llm.release import Deployment
 from kong_plugins.llm.requests import Caller, ModelRequest
 from kong_plugins.llm.routes import Candidate, RoutingTable
@@ -59,13 +61,14 @@ class Offers:
     def __init__(self, table: RoutingTable, call: Call, *, settings: EdgeSettings, now_ms: Callable[[], int]) -> None:
         """Raises:
         ModelNotFound, ModelNotAllowed: the policy says so, or no candidate has a price, which a budget needs.
+        InvalidRequest: no candidate may answer with as much as the request sets apart for thinking.
         PolicyBehind: the policy does not know the caller's team.
         """
         self._table = table
         self._call = call
         self._settings = settings
         self._now_ms = now_ms
-        self._candidates = _payable_candidates(table, call)
+        self._candidates = _fit_to_think(_payable_candidates(table, call), call.request)
         self._offers: list[Offer] = []
 
     def __iter__(self) -> Iterator[tuple[Offer, bool]]:
@@ -134,6 +137,21 @@ def _payable_candidates(table: RoutingTable, call: Call) -> tuple[Candidate, ...
     return payable
 
 
+def _fit_to_think(candidates: tuple[Candidate, ...], request: ModelRequest) -> tuple[Candidate, ...]:
+    """The candidates whose greatest output leaves room for an answer after the thinking that was asked for."""
+    if not request.thinking_tokens:
+        return candidates
+    needed = request.thinking_tokens + USEFUL_OUTPUT_TOKENS
+    needed_tokens = min(needed, request.requested_max_tokens or needed)
+    fit = tuple(candidate for candidate in candidates if candidate.model.max_output_tokens >= needed_tokens)
+    if not fit:
+        raise InvalidRequest(
+            "The model's greatest output leaves no room for an answer after thinking. Ask for a smaller budget.",
+            param="thinking.budget_tokens",
+        )
+    return fit
+
+
 def _demand(candidate: Candidate, terms: Terms | None) -> Demand:
     """What the candidate would use of limits and budgets; without terms, only which of them would be concerned."""
     return Demand(
@@ -160,15 +178,16 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
         provider_model=offer.deployment.provider_model,
         granted_max_tokens=terms.max_tokens,
     )
+    limits = rate_headers(granted.limits, protocol=call.protocol, now_ms=granted.reserved_at_ms)
     return Grant(
         upstream=offer.upstream,
         path=form.upstream_path(offer.upstream.path),
-        credential=offer.credential,
+        credential_headers=form.credential_headers(offer.credential),
         body=call.body.data,
         splices=splices(call.body, changes),
         strip_usage_chunk=call.request.stream and not call.request.wants_usage,
         deadline_ms=deadline_ms,
-        response_headers=response_headers(facts, offer.deployment, terms, granted.limits),
+        response_headers=response_headers(facts, offer.deployment, terms, limits),
         meter=Meter(
             facts=facts,
             terms=terms,
@@ -176,6 +195,7 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
             reserved_at_ms=granted.reserved_at_ms,
             provider_model=offer.deployment.provider_model,
             stream=call.request.stream,
+            thinks=call.request.thinks,
         ),
     )
 
@@ -191,6 +211,8 @@ def _terms(candidate: Candidate, request: ModelRequest) -> Terms:
         max_tokens=min(request.requested_max_tokens or model.default_output_tokens, model.max_output_tokens),
         choices=request.choices,
         price=candidate.deployment.price,
+        thinking_tokens=request.thinking_tokens,
+        writes_1h=request.writes_1h,
     )
 
 

@@ -1,4 +1,4 @@
-"""What an answer says of rate limits: OpenAI's `x-ratelimit-*` and the IETF's `RateLimit` and `RateLimit-Policy`.
+"""What an answer says of rate limits: the IETF's `RateLimit` and `RateLimit-Policy`, and the headers of its own format.
 
 They tell a key what is its own: limits of its team, of itself, of the user it speaks for. A limit that the whole
 organization shares is left out, since its numbers are made of other teams' calls.
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from kong_plugins.llm.limits import LimitCheck, LimitState
+from kong_plugins.llm.protocols import wire_format
 
 # How long the call has waited in lines; on answers and on refusals.
 QUEUED_HEADER: Final = "x-bursar-queued-ms"
@@ -19,7 +20,7 @@ _WINDOW_LETTERS: Final = {1_000: "s", 60_000: "m", 3_600_000: "h", 86_400_000: "
 _MOST: Final = 10**15 - 1
 
 
-def rate_headers(states: Iterable[LimitState]) -> dict[str, str]:
+def rate_headers(states: Iterable[LimitState], *, protocol: str, now_ms: int) -> dict[str, str]:
     """The headers for these limits; where several count the same, the one with the least left speaks."""
     own = [state for state in states if not state.check.shadow and state.check.kind != "organization"]
     by_remaining = sorted(own, key=lambda state: state.remaining)
@@ -37,22 +38,14 @@ def rate_headers(states: Iterable[LimitState]) -> dict[str, str]:
     for unit in ("requests", "tokens"):
         tightest = next((state for state in by_remaining if state.check.unit == unit), None)
         if tightest is not None:
-            headers[f"x-ratelimit-limit-{unit}"] = str(tightest.check.amount)
-            headers[f"x-ratelimit-remaining-{unit}"] = str(tightest.remaining)
-            headers[f"x-ratelimit-reset-{unit}"] = duration_text(tightest.reset_ms)
+            headers |= wire_format(protocol).limit_headers(
+                unit,
+                amount=tightest.check.amount,
+                remaining=tightest.remaining,
+                reset_ms=tightest.reset_ms,
+                now_ms=now_ms,
+            )
     return headers
-
-
-def duration_text(duration_ms: int) -> str:
-    """A duration as OpenAI writes it: `250ms`, `1.5s`, `6m0s`, `2h0m3s`."""
-    if duration_ms < 1000:
-        return f"{duration_ms}ms"
-    minutes, rest_ms = divmod(duration_ms, 60_000)
-    hours, minutes = divmod(minutes, 60)
-    text = f"{rest_ms / 1000:g}s"
-    if hours or minutes:
-        text = f"{minutes}m{text}"
-    return f"{hours}h{text}" if hours else text
 
 
 def _policy_name(check: LimitCheck) -> str:

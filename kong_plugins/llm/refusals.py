@@ -18,7 +18,7 @@ from kong_plugins.llm.windows import END_OF_TIME_MS
 _RETRY_AFTER_MS: Final = 1000
 
 
-def refusal_of(denied: Denied, *, now_ms: int, queued_ms: int | None) -> BursarError:
+def refusal_of(denied: Denied, *, protocol: str, now_ms: int, queued_ms: int | None) -> BursarError:
     """The answer to a call that a limit or a budget has refused, maybe after a wait."""
     scope = denied.check.scope_name
     queued = {} if queued_ms is None else {QUEUED_HEADER: str(queued_ms)}
@@ -27,7 +27,7 @@ def refusal_of(denied: Denied, *, now_ms: int, queued_ms: int | None) -> BursarE
         return InsufficientQuota(
             message, scope=scope, earliest_at_ms=_period_end_ms(denied.check, now_ms), more_headers=queued
         )
-    headers = rate_headers(denied.limits) | queued
+    headers = rate_headers(denied.limits, protocol=protocol, now_ms=now_ms) | queued
     if denied.retry_after_ms is None:
         message = f"The request asks for more than the {scope} ever admits."
         return RequestTooLarge(message, scope=scope, more_headers=headers)

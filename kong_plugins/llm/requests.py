@@ -15,12 +15,14 @@ MAX_USER_LENGTH: Final = 128
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A principal with what later steps need to know of its request's headers. `dry_run`: it only asks; `max_wait_ms`:
-    how long it may wait in a line, None for as long as it takes; `may_degrade`: another model may serve it."""
+    how long it may wait in a line, None for as long as it takes; `may_degrade`: another model may serve it; `betas`:
+    the provider's trials that it takes part in."""
 
     principal: Principal
     content_length: int | None = None
     content_encoding: str = ""
     trace_id: str | None = None
+    betas: tuple[str, ...] = ()
     dry_run: bool = False
     max_wait_ms: int | None = None
     may_degrade: bool = True
@@ -28,7 +30,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call as asked for. `choices` is the number of answers, each of which may take the maximum of tokens;
-    `wants_usage`: the client has asked for the usage chunk of its stream; `user` is the end user that it names."""
+    `wants_usage`: the client has asked for the usage chunk of its stream; `user` is the end user that it names.
+
+    `thinks`: the model may spend output on reasoning of which the client sees less; None where that is the model's own
+    way. `thinking_tokens`: as many are set apart for it in the maximum, and an answer needs more than them.
+    `writes_1h`: the request asks the provider to keep some of the prompt in its cache for an hour.
+    """
 
     model: str
     prompt: Prompt
@@ -37,6 +44,9 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
     requested_max_tokens: int | None = None
     user: str | None = None
+    thinks: bool | None = None
+    thinking_tokens: int = 0
+    writes_1h: bool = False
 
 
 def chosen_user(label: str | None, *, param: str, selects: bool) -> str | None:

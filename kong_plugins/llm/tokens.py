@@ -71,6 +71,11 @@ UNKNOWN_FAMILY: Final = ModelFamily(
 
 _FAMILIES: Final = (
     (
+        # Of Anthropic's models, those that think only where they are told to.
+        re.compile(r"claude-(?:3(?![0-9])|(?:opus|sonnet|haiku)-4(?:-[015])?(?=-20[0-9]{6}|@|$))"),
+        msgspec.structs.replace(UNKNOWN_FAMILY, hides_reasoning=False),
+    ),
+    (
         re.compile(r"(?:ft:)?(?:chatgpt-4o|gpt-4o|gpt-4\.1)(?![0-9a-z.])"),
         ModelFamily(
             encoding="o200k_base",

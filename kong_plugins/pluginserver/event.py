@@ -30,8 +30,11 @@ Message = dict[str, Any] | str
 class Event:
     """A handler's run. kong_pdk's `Kong` object, which the handler gets, speaks through `put` and `get`."""
 
-    def __init__(self, event_id: int, handler: Callable[[Any], None], phase: str, *, step_timeout_s: float) -> None:
+    def __init__(
+        self, event_id: int, handler: Callable[[Any], None], phase: str, *, protocol: str, step_timeout_s: float
+    ) -> None:
         self.event_id = event_id
+        self._protocol = protocol
         self._handler = handler
         self._phase = phase
         self._step_timeout_s = step_timeout_s
@@ -110,7 +113,7 @@ class Event:
             return _RETURNED
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
-        return {"Method": "kong.response.exit", "Args": _refusal()}
+        return {"Method": "kong.response.exit", "Args": self._refusal()}
 
     def _send(self, message: Message) -> None:
         self.is_over = self.is_over or is_last(message)
@@ -122,8 +125,13 @@ class Event:
         # Kong shows what a plugin server prints at level info only; this shows at its own level, with the request.
         kong.log.err("".join(traceback.format_exception(failure))[-_LONGEST_REPORT_CHARACTERS:])
         if self._phase in _DECIDING_PHASES:
-            kong.response.exit(*_refusal())
+            kong.response.exit(*self._refusal())
         self._send(_RETURNED)
+
+    def _refusal(self) -> list[Any]:
+        error = PolicyUnavailable("The request could not be decided on. Try again.", retry_after_ms=1000)
+        body = wire_format(self._protocol).error_body(error)
+        return [error.http_status, body, {"content-type": "application/json", **error.headers()}]
 
 
 def pack(message: Any) -> bytes:
@@ -135,9 +143,3 @@ def pack(message: Any) -> bytes:
 def is_last(message: Message) -> bool:
     """Whether Kong answers this message no more."""
     return isinstance(message, str) or message["Method"] in terminal_methods
-
-
-def _refusal() -> list[Any]:
-    error = PolicyUnavailable("The request could not be decided on. Try again.", retry_after_ms=1000)
-    body = wire_format("openai_chat").error_body(error)
-    return [error.http_status, body, {"content-type": "application/json", **error.headers()}]

@@ -64,7 +64,14 @@ class HardenedPluginServer(PluginServer):  # type: ignore[misc]
         if phase not in self.plugins[self.plugin_name].phases:
             raise PluginServerException(f"the plugin has no phase {phase}")
         self.event_id += 1
-        new = Event(self.event_id, getattr(instance.cls, phase), phase, step_timeout_s=self._step_timeout_s)
+        new = Event(
+            self.event_id,
+            getattr(instance.cls, phase),
+            phase,
+            # A plugin that decides nothing has none, and refuses nothing.
+            protocol=getattr(instance.cls, "protocol", "openai_chat"),
+            step_timeout_s=self._step_timeout_s,
+        )
         greenlet = Greenlet(new.run)
         greenlet.link(lambda _: self.events.pop(new.event_id, None))
         self.events[new.event_id] = new

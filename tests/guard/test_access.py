@@ -23,6 +23,20 @@ def test_a_request_without_a_grant_is_refused_in_the_clients_dialect(kong: Kong)
     assert exchange["upstream"] == {}
 
 
+def test_a_request_of_anthropics_sdk_is_refused_as_anthropic_would() -> None:
+    exchange = Exchange(Kong("anthropic_messages"))
+
+    exchange.access()
+
+    assert exchange["refusal"]["status"] == 503
+    answer = json.loads(exchange["refusal"]["body"])
+    assert (answer["type"], answer["error"]["type"], answer["error"]["code"]) == (
+        "error",
+        "api_error",
+        "policy_unavailable",
+    )
+
+
 def test_a_grant_that_is_no_table_is_no_grant(kong: Kong) -> None:
     exchange = Exchange(kong)
     exchange["shared"] = {"llm_grant": "yes"}
@@ -107,6 +121,7 @@ def test_what_the_client_says_of_itself_never_reaches_a_provider(kong: Kong) -> 
         *("Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie", "Proxy-Authorization"),
         *("X-User-Id", "x_user_id", "X-Team", "X-Consumer-Username", "X_Consumer_Id", "X-Credential-Identifier"),
         *("X-Bursar-Team", "x_bursar_grant", "x_api_key", "OpenAI-Organization", "OpenAI-Project"),
+        *("Anthropic-Workspace-Id", "Anthropic-User-Profile-Id"),
     ]
     headers = {name.lower(): ["a", "b"] if name == "X-Team" else "mine" for name in claims} | {"user-agent": "sdk"}
     exchange = Exchange(kong, headers=headers, grant=grant_for(set_headers={"api-key": "ours"}))

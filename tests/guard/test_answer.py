@@ -29,6 +29,8 @@ def test_the_providers_account_and_its_limits_give_way_to_ours(kong: Kong) -> No
             "x-ratelimit-limit-tokens": "9",
             "anthropic-ratelimit-requests-reset": "soon",
             "openai-organization": "acme-main",
+            "anthropic-organization-id": "acme-main",
+            "anthropic-priority-input-tokens-limit": "9",
             "retry-after": "3",
         }
     )

@@ -36,17 +36,17 @@ def test_the_guard_cannot_be_bound_to_a_consumer() -> None:
 
 def test_kong_yml_leads_nowhere_without_a_grant() -> None:
     (service,) = yaml.safe_load(KONG_YML.read_text())["services"]
-    route, *questions = service["routes"]
+    names = {route["name"]: [plugin["name"] for plugin in route["plugins"]] for route in service["routes"]}
+    calls = [route for route in service["routes"] if "llm-token-meter" in names[route["name"]]]
+    questions = [route for route in service["routes"] if route not in calls]
 
     assert service["url"].endswith("//bursar.invalid")
     assert service["retries"] == 0
-    assert route["response_buffering"] is False
-    assert [plugin["name"] for plugin in route["plugins"]] == [
-        "llm-key-auth",
-        "llm-rate-limit",
-        "llm-guard",
-        "llm-token-meter",
-    ]
+    assert {route["paths"][0] for route in calls} == {"~/v1/chat/completions$", "~/v1/messages$"}
+    for route in calls:
+        assert route["response_buffering"] is False
+        assert names[route["name"]] == ["llm-key-auth", "llm-rate-limit", "llm-guard", "llm-token-meter"]
+        assert len({plugin.get("config", {}).get("protocol", "openai_chat") for plugin in route["plugins"][:3]}) == 1
     for question in questions:
-        assert [plugin["name"] for plugin in question["plugins"]] == ["llm-key-auth", "llm-rate-limit", "llm-guard"]
-        assert question["plugins"][1]["config"]["answers"] in ("estimates", "limits")
+        assert names[question["name"]] == ["llm-key-auth", "llm-rate-limit", "llm-guard"]
+        assert question["plugins"][1]["config"]["answers"] in ("estimates", "limits", "models")

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
-from kong_plugins.llm.rate_headers import duration_text, rate_headers
+from kong_plugins.llm import rate_headers as told
+from kong_plugins.llm.limits import LimitState
+from kong_plugins.llm.protocols.limit_headers import duration_text
 from tests.llm.limit_states import limit_state
+
+NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
+
+
+def rate_headers(states: Iterable[LimitState], protocol: str = "openai_chat") -> dict[str, str]:
+    return told.rate_headers(states, protocol=protocol, now_ms=NOON_MS)
 
 
 def test_of_several_limits_that_count_the_same_the_tightest_speaks() -> None:
@@ -29,6 +39,26 @@ def test_of_several_limits_that_count_the_same_the_tightest_speaks() -> None:
         ),
         "ratelimit": '"team-rpm";r=3;t=2, "team-concurrency";r=4, "team-tpm";r=8000;t=1',
     }
+
+
+def test_clients_of_anthropic_read_the_same_in_its_own_headers() -> None:
+    limits = (
+        limit_state("requests", amount=10, remaining=3, reset_ms=1500),
+        limit_state("tokens", amount=9000, remaining=8000, reset_ms=60_000),
+    )
+
+    headers = rate_headers(limits, "anthropic_messages")
+
+    assert {name: value for name, value in headers.items() if "anthropic" in name} == {
+        "anthropic-ratelimit-requests-limit": "10",
+        "anthropic-ratelimit-requests-remaining": "3",
+        "anthropic-ratelimit-requests-reset": "2026-11-23T12:00:02Z",
+        "anthropic-ratelimit-tokens-limit": "9000",
+        "anthropic-ratelimit-tokens-remaining": "8000",
+        "anthropic-ratelimit-tokens-reset": "2026-11-23T12:01:00Z",
+    }
+    assert headers["ratelimit"] == '"team-rpm";r=3;t=2, "team-tpm";r=8000;t=60'
+    assert not any(name.startswith("x-ratelimit") for name in headers)
 
 
 @pytest.mark.parametrize(

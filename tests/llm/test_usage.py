@@ -28,3 +28,8 @@ def test_usage_that_contradicts_itself_is_refused(
             output_tokens=output_tokens,
             reasoning_tokens=reasoning_tokens,
         )
+
+
+def test_what_is_cached_for_an_hour_is_part_of_what_is_cached() -> None:
+    with pytest.raises(ValueError, match="for an hour"):
+        Usage(input_tokens=10, cache_write_tokens=3, cache_write_1h_tokens=4)

@@ -44,6 +44,16 @@ def test_a_handler_that_fails_refuses_its_request_and_only_its_own(server: Runni
     assert server.worker().run(sound)[-1][0] == "kong.ctx.shared.set"
 
 
+def test_a_handler_that_fails_refuses_in_the_words_of_its_route(server: Running) -> None:
+    worker = server.worker()
+
+    calls = worker.run(worker.start_instance(behaviour="raise_first", protocol="anthropic_messages"))
+
+    _, status, body, _ = calls[-1]
+    answer = json.loads(body)
+    assert (status, answer["type"], answer["error"]["type"]) == (503, "error", "api_error")
+
+
 def test_a_log_handler_that_fails_is_reported_with_its_traceback(server: Running) -> None:
     worker = server.worker()
 

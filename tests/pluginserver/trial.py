@@ -13,7 +13,7 @@ print("loading the trial plugin")
 
 version = "1.2.3"
 priority = 7
-Schema = [{"behaviour": {"type": "string"}}]
+Schema = [{"behaviour": {"type": "string"}}, {"protocol": {"type": "string"}}]
 
 _MEETING = threading.Barrier(8)
 _ENDED: list[str] = []
@@ -21,6 +21,7 @@ _ENDED: list[str] = []
 
 class Plugin:
     def __init__(self, config: dict[str, str]) -> None:
+        self.protocol = config.get("protocol", "openai_chat")
         self._behaviour = getattr(self, "_" + config.get("behaviour", "pass_on"))
 
     def access(self, kong: Any) -> None:

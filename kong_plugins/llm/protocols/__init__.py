@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 from kong_plugins.llm.body import Body
 from kong_plugins.llm.errors import BursarError
-from kong_plugins.llm.protocols import openai_chat
+from kong_plugins.llm.protocols import anthropic_messages, openai_chat
 from kong_plugins.llm.protocols.answers import Answer, Reading
 from kong_plugins.llm.requests import ModelRequest
 
@@ -15,8 +15,9 @@ from kong_plugins.llm.requests import ModelRequest
 class WireFormat(Protocol):
     """What each module of this package provides."""
 
-    def parse_request(self, body: Body) -> ModelRequest:
-        """Read a request; raises `InvalidRequest` for what is malformed or cannot be metered."""
+    def parse_request(self, body: Body, betas: Iterable[str] = ()) -> ModelRequest:
+        """Read a request, with the betas that its headers name; raises `InvalidRequest` for what is malformed or cannot
+        be metered."""
 
     def upstream_changes(
         self, body: Body, request: ModelRequest, *, provider_model: str, granted_max_tokens: int
@@ -26,6 +27,12 @@ class WireFormat(Protocol):
     def upstream_path(self, base_path: str) -> str:
         """The path of the call under the path of a deployment's base URL."""
 
+    def credential_headers(self, credential: str) -> dict[str, str]:
+        """The headers by which the provider knows who pays."""
+
+    def limit_headers(self, unit: str, *, amount: int, remaining: int, reset_ms: int, now_ms: int) -> dict[str, str]:
+        """How the limit of `unit` (requests or tokens) stands, in the headers that clients of this format read."""
+
     def error_body(self, error: BursarError) -> str:
         """The error in the words of this format, as JSON."""
 
@@ -33,10 +40,16 @@ class WireFormat(Protocol):
         """What the provider's answer says of its usage."""
 
 
-_WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {"openai_chat": openai_chat}
+_WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
+    "openai_chat": openai_chat,
+    "anthropic_messages": anthropic_messages,
+}
 
 # The paths on which Kong serves them, by which a caller names one.
-_PATHS: Final[Mapping[str, str]] = {"/v1/chat/completions": "openai_chat"}
+_PATHS: Final[Mapping[str, str]] = {
+    "/v1/chat/completions": "openai_chat",
+    "/v1/messages": "anthropic_messages",
+}
 
 PROTOCOL_NAMES: Final = tuple(_WIRE_FORMATS)
 

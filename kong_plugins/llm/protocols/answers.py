@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from collections.abc import Iterator
+from typing import Annotated, Final
 
 import msgspec
 
@@ -10,6 +12,11 @@ from kong_plugins.llm.usage import Usage
 
 # What may be on its way, or be held back as half a character, when a stream breaks off.
 SLACK_TOKENS: Final = 16
+# No call has a thousand million tokens; a provider that says so has not counted.
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+
+_USAGE_MEMBER: Final = re.compile(rb'"usage"\s*:\s*\{')
+_MODEL_LENGTH: Final = 256
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,11 +57,33 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer says. `usage` is the provider's own final count, or None.
+    """What an answer says. `usage` is the provider's own final count, or None; `input_usage` is what it has said of
+    the input before the answer was over.
 
-    `sent_bound_tokens` bounds the output of an event stream by what has been sent of it; None for other answers.
+    `sent_bound_tokens` bounds the output of an event stream by what has been sent of it; None where that is no bound.
+    `unsplit_writes`: the count does not say how much of what was written into the cache is kept for an hour.
     """
 
     usage: Usage | None = None
+    input_usage: Usage | None = None
+    unsplit_writes: bool = False
     sent_bound_tokens: int | None = None
     response_model: str | None = None
+
+
+def objects_ending_with_usage(tail: bytes) -> Iterator[bytes]:
+    """What may be the last members of a JSON object, from `usage` on, given its last bytes; the last candidate first.
+
+    One that decodes is the object's own: what follows closes exactly one level up to the end of the body, and its quote
+    is no escaped one, as all are in what a model writes.
+    """
+    for candidate in reversed(list(_USAGE_MEMBER.finditer(tail))):
+        before = tail[: candidate.start()]
+        unescaped = before.rstrip(b"\\")
+        if unescaped and (len(before) - len(unescaped)) % 2 == 0:
+            yield b"{" + tail[candidate.start() :]
+
+
+def readable_model_name(name: object) -> str | None:
+    """The model's name, where it is one that can be written down."""
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= _MODEL_LENGTH else None

@@ -7,18 +7,32 @@ may bill what no hold covers (a service tier, a web search, audio, a second mode
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from kong_plugins.llm.body import Body
 from kong_plugins.llm.errors import BursarError, InsufficientQuota, InvalidRequest, RateLimitExceeded
 from kong_plugins.llm.protocols.answers import Answer, Reading
+from kong_plugins.llm.protocols.checks import (
+    MAX_TOKENS,
+    Check,
+    check_members,
+    is_count,
+    is_flag,
+    is_one_of,
+    is_text,
+    message_list,
+    model_name,
+    passes,
+)
+from kong_plugins.llm.protocols.limit_headers import openai_limit_headers
 from kong_plugins.llm.protocols.openai_usage import read_completion, read_stream
 from kong_plugins.llm.requests import ModelRequest
 from kong_plugins.llm.tokens import Prompt, family_of, strings_in
 
+limit_headers = openai_limit_headers
+
 MAX_CHOICES: Final = 128
-MAX_TOKENS: Final = 2**31 - 1
 _OUTPUT_MEMBERS: Final = ("max_tokens", "max_completion_tokens")
 _SCHEMA_MEMBERS: Final = ("tools", "functions", "response_format")
 _MEDIA_PARTS: Final = frozenset({"image_url", "file"})
@@ -53,18 +67,16 @@ _UNTOUCHED: Final = frozenset(
 )
 
 
-def parse_request(body: Body) -> ModelRequest:
-    """Read a request.
+def parse_request(body: Body, betas: Iterable[str] = ()) -> ModelRequest:
+    """Read a request. OpenAI's betas, which go by another header, are not about chat.
 
     Raises:
         InvalidRequest: a member has a wrong type or value, or cannot be metered.
     """
-    for name in body.members:
-        if name not in _UNTOUCHED:
-            _check_of(name)(body.get(name), name)
+    check_members(body, _CHECKS, untouched=_UNTOUCHED)
     messages = _messages(body)
     return ModelRequest(
-        model=_model(body),
+        model=model_name(body),
         prompt=_prompt(body, messages),
         stream=body.get("stream") is True,
         wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
@@ -94,6 +106,11 @@ def upstream_path(base_path: str) -> str:
     return base_path.rstrip("/") + "/chat/completions"
 
 
+def credential_headers(credential: str) -> dict[str, str]:
+    """The provider's key where OpenAI, and all that speak as it does, look for it."""
+    return {"authorization": f"Bearer {credential}"}
+
+
 def error_body(error: BursarError) -> str:
     """The error as OpenAI writes it, so that SDKs raise their own exceptions with our code."""
     content = {"message": error.message, "type": _error_type(error), "param": error.param, "code": error.code}
@@ -113,27 +130,9 @@ def _error_type(error: BursarError) -> str:
     return "invalid_request_error" if error.http_status < 500 else "server_error"
 
 
-def _check_of(name: str) -> Callable[[Any, str], None]:
-    try:
-        return _CHECKS[name]
-    except KeyError:
-        raise InvalidRequest(f"{name[:64]} is not available through this gateway.", param=name[:64]) from None
-
-
-def _model(body: Body) -> str:
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise InvalidRequest("model must be the name of a model.", param="model")
-    return model
-
-
 def _messages(body: Body) -> list[dict[str, Any]]:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise InvalidRequest("messages must be a list of at least one message.", param="messages")
+    messages = message_list(body)
     for index, message in enumerate(messages):
-        if not isinstance(message, dict):
-            raise InvalidRequest("A message must be an object.", param=f"messages[{index}]")
         if message.get("audio") is not None:
             raise InvalidRequest("Audio is not available through this gateway.", param=f"messages[{index}].audio")
     return messages
@@ -178,32 +177,6 @@ def _texts(messages: list[dict[str, Any]]) -> Iterator[str]:
                 yield from strings_in(value, names=True)
 
 
-def _is_flag(value: Any, name: str) -> None:
-    if value is not None and not isinstance(value, bool):
-        raise InvalidRequest(f"{name} must be true or false.", param=name)
-
-
-def _is_text(value: Any, name: str) -> None:
-    if value is not None and not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be a string.", param=name)
-
-
-def _is_count(most: int) -> Callable[[Any, str], None]:
-    def check(value: Any, name: str) -> None:
-        if value is not None and (type(value) is not int or not 1 <= value <= most):
-            raise InvalidRequest(f"{name} must be a whole number between 1 and {most}.", param=name)
-
-    return check
-
-
-def _is_one_of(*allowed: object) -> Callable[[Any, str], None]:
-    def check(value: Any, name: str) -> None:
-        if value is not None and value not in allowed:
-            raise InvalidRequest(f"This value of {name} is not available through this gateway.", param=name)
-
-    return check
-
-
 def _are_stream_options(value: Any, name: str) -> None:
     if value is None:
         return
@@ -212,7 +185,7 @@ def _are_stream_options(value: Any, name: str) -> None:
     for option, setting in value.items():
         if option not in ("include_usage", "include_obfuscation"):
             raise InvalidRequest("This stream option is not available through this gateway.", param=name)
-        _is_flag(setting, f"{name}.{option}")
+        is_flag(setting, f"{name}.{option}")
 
 
 def _are_tools(value: Any, name: str) -> None:
@@ -227,24 +200,20 @@ def _are_tools(value: Any, name: str) -> None:
             )
 
 
-def _passes(_value: Any, _name: str) -> None:
-    """The member is checked where it is read."""
-
-
-_CHECKS: Final[Mapping[str, Callable[[Any, str], None]]] = {
-    "model": _passes,
-    "messages": _passes,
-    "stream": _is_flag,
+_CHECKS: Final[Mapping[str, Check]] = {
+    "model": passes,
+    "messages": passes,
+    "stream": is_flag,
     "stream_options": _are_stream_options,
-    "max_tokens": _is_count(MAX_TOKENS),
-    "max_completion_tokens": _is_count(MAX_TOKENS),
-    "n": _is_count(MAX_CHOICES),
+    "max_tokens": is_count(MAX_TOKENS),
+    "max_completion_tokens": is_count(MAX_TOKENS),
+    "n": is_count(MAX_CHOICES),
     "tools": _are_tools,
-    "user": _is_text,
+    "user": is_text,
     # A tier other than the default has another price, and audio, predictions and searches have prices of their own.
-    "service_tier": _is_one_of("auto", "default"),
-    "modalities": _is_one_of(["text"]),
-    "audio": _is_one_of(),
-    "prediction": _is_one_of(),
-    "web_search_options": _is_one_of(),
+    "service_tier": is_one_of("auto", "default"),
+    "modalities": is_one_of(["text"]),
+    "audio": is_one_of(),
+    "prediction": is_one_of(),
+    "web_search_options": is_one_of(),
 }

@@ -7,37 +7,32 @@ every quote is escaped; so text that looks like usage is never taken for the pro
 from __future__ import annotations
 
 import json
-import re
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from kong_plugins.llm.body import first_members
-from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer, Reading
-from kong_plugins.llm.protocols.sse import Event, whole_events
+from kong_plugins.llm.protocols.answers import Answer, Count, Reading, objects_ending_with_usage, readable_model_name
+from kong_plugins.llm.protocols.sse import Event, sent_bound_tokens, whole_events
 from kong_plugins.llm.tokens import strings_in, utf8_bytes
 from kong_plugins.llm.usage import Usage
 
 _DONE: Final = b"[DONE]"
-_USAGE_MEMBER: Final = re.compile(rb'"usage"\s*:\s*\{')
-_MODEL_LENGTH: Final = 256
-# No call has a thousand million tokens; a provider that says so has not counted.
-_Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: _Count | None = None
-    cache_write_tokens: _Count | None = None
+    cached_tokens: Count | None = None
+    cache_write_tokens: Count | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: _Count | None = None
+    reasoning_tokens: Count | None = None
 
 
 class _WireUsage(msgspec.Struct):
-    prompt_tokens: _Count
-    completion_tokens: _Count
-    total_tokens: _Count | None = None
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -63,17 +58,17 @@ def read_completion(answer: Answer) -> Reading:
     whole = answer.whole
     if whole is not None:
         document = _document(whole)
-        return Reading(usage=_normal(document.usage), response_model=_model_name(document.model))
+        return Reading(usage=_normal(document.usage), response_model=readable_model_name(document.model))
     beginning = first_members(answer.head.decode(errors="replace"))
     usage = (_usage_at_the_end(answer.tail) or _wire_usage(beginning.get("usage"))) if answer.complete else None
-    return Reading(usage=_normal(usage), response_model=_model_name(beginning.get("model")))
+    return Reading(usage=_normal(usage), response_model=readable_model_name(beginning.get("model")))
 
 
 def read_stream(answer: Answer) -> Reading:
     """The usage of an event stream: that of its last chunk that has one, if the stream was over by then."""
     events = whole_events(answer)
     usage = _final_usage(events)
-    models = (_model_name(_document(event.data).model) for event in events)
+    models = (readable_model_name(_document(event.data).model) for event in events)
     return Reading(
         usage=usage,
         sent_bound_tokens=None if usage else _sent_bound_tokens(answer, events),
@@ -94,36 +89,21 @@ def _final_usage(events: list[Event]) -> Usage | None:
 
 
 def _usage_at_the_end(tail: bytes) -> _WireUsage | None:
-    """The top-level usage in the last bytes of a complete JSON object.
-
-    A candidate counts if what follows it closes exactly one level up to the end of the body, and if its quote is no
-    escaped one.
-    """
-    for candidate in reversed(list(_USAGE_MEMBER.finditer(tail))):
-        before = tail[: candidate.start()]
-        unescaped = before.rstrip(b"\\")
-        if not unescaped or (len(before) - len(unescaped)) % 2:
-            continue
+    for candidate in objects_ending_with_usage(tail):
         try:
-            return msgspec.json.decode(b"{" + tail[candidate.start() :], type=_Document).usage
+            return msgspec.json.decode(candidate, type=_Document).usage
         except msgspec.DecodeError:
             continue
     return None
 
 
 def _sent_bound_tokens(answer: Answer, events: list[Event]) -> int:
-    """An upper bound of the output tokens that were sent: a token has at least one byte.
-
-    Between the two ends, the smallest envelope seen around a chunk's text is taken off each event.
-    """
+    """What bounds the output; the smallest envelope seen around a chunk's text is taken for that of the unseen ones."""
     contents = [_content_bytes(event) for event in events]
     envelopes = (
         event.size_bytes - content for event, content in zip(events, contents, strict=True) if event.data != _DONE
     )
-    unseen_bytes = answer.size_bytes - sum(event.size_bytes for event in events)
-    unseen_events = max(0, answer.event_count - len(events))
-    unseen_content = max(0, unseen_bytes - unseen_events * min(envelopes, default=0))
-    return sum(contents) + unseen_content + SLACK_TOKENS
+    return sent_bound_tokens(answer, events, content_bytes=sum(contents), envelope_bytes=min(envelopes, default=0))
 
 
 def _content_bytes(event: Event) -> int:
@@ -135,11 +115,6 @@ def _content_bytes(event: Event) -> int:
     except msgspec.DecodeError:
         return event.size_bytes
     return sum(utf8_bytes(text) for choice in chunk.choices or () for text in strings_in(choice.delta, names=False))
-
-
-def _model_name(name: object) -> str | None:
-    """The model's name, where it is one that can be written down."""
-    return name if isinstance(name, str) and name.isprintable() and len(name) <= _MODEL_LENGTH else None
 
 
 def _document(data: bytes) -> _Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from kong_plugins.llm.protocols.answers import Answer
+from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer
 
 _BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
@@ -23,10 +23,24 @@ class Event(NamedTuple):
 
 def whole_events(answer: Answer) -> list[Event]:
     """The events that lie wholly within the ends of a stream, in order."""
+    beginning, end = events_at_both_ends(answer)
+    return beginning + end
+
+
+def events_at_both_ends(answer: Answer) -> tuple[list[Event], list[Event]]:
+    """The events that lie wholly within the head, and those within the tail; all are in the head where the two meet."""
     whole = answer.whole
     if whole is not None:
-        return _split(whole)
-    return _split(answer.head) + _split(answer.tail)[1:]
+        return _split(whole), []
+    return _split(answer.head), _split(answer.tail)[1:]
+
+
+def sent_bound_tokens(answer: Answer, events: list[Event], *, content_bytes: int, envelope_bytes: int) -> int:
+    """An upper bound of the output tokens that were sent in a stream, of which these events were seen, with so many
+    bytes of content: a token has at least one byte. At least `envelope_bytes` of each unseen event are no content."""
+    unseen_bytes = answer.size_bytes - sum(event.size_bytes for event in events)
+    unseen_events = max(0, answer.event_count - len(events))
+    return content_bytes + max(0, unseen_bytes - unseen_events * envelope_bytes) + SLACK_TOKENS
 
 
 def _split(window: bytes) -> list[Event]:

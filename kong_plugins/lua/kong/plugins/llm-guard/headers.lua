@@ -25,11 +25,17 @@ local IDENTITIES = {
 
 local IDENTITY_PREFIXES = { "x-consumer-", "x-credential-", "x-bursar-" }
 
--- Whom OpenAI bills: not the client's to choose in a request, nor to learn from an answer.
+-- Whom a provider bills: not the client's to choose in a request, nor to learn from an answer.
 local ACCOUNT = {
   ["openai-organization"] = true,
   ["openai-project"] = true,
+  ["anthropic-organization-id"] = true,
+  ["anthropic-workspace-id"] = true,
+  ["anthropic-user-profile-id"] = true,
 }
+
+-- What is left of capacity that the account has bought.
+local CAPACITY_PREFIXES = { "anthropic-priority-", "anthropic-fast-" }
 
 local headers = {}
 
@@ -40,16 +46,18 @@ local function canonical(name)
 end
 
 
-local function is_identity(name)
-  if CREDENTIALS[name] or IDENTITIES[name] or ACCOUNT[name] then
-    return true
-  end
-  for _, prefix in ipairs(IDENTITY_PREFIXES) do
+local function has_prefix(name, prefixes)
+  for _, prefix in ipairs(prefixes) do
     if sub(name, 1, #prefix) == prefix then
       return true
     end
   end
   return false
+end
+
+
+local function is_identity(name)
+  return CREDENTIALS[name] or IDENTITIES[name] or ACCOUNT[name] or has_prefix(name, IDENTITY_PREFIXES)
 end
 
 
@@ -67,7 +75,7 @@ end
 function headers.strip_provider_account(answer)
   for name in pairs(answer) do
     local key = lower(name)
-    if ACCOUNT[key] or find(key, "ratelimit", 1, true) then
+    if ACCOUNT[key] or find(key, "ratelimit", 1, true) or has_prefix(key, CAPACITY_PREFIXES) then
       kong.response.clear_header(name)
     end
   end

@@ -10,6 +10,7 @@ local CODE = "policy_unavailable"
 -- Wire format -> body. The messages are constants of the guard and need no escaping.
 local BODIES = {
   openai_chat = '{"error":{"message":"%s","type":"server_error","param":null,"code":"%s"}}',
+  anthropic_messages = '{"type":"error","error":{"type":"api_error","message":"%s","code":"%s","param":null}}',
 }
 
 local refusal = {}
