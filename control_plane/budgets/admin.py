@@ -39,7 +39,7 @@ class ScopedColumns:
     @admin.display(description="Tiers")
     def shares_text(self, row: Budget | Limit) -> str | None:
         shares = row.tier_shares_percent
-        return ", ".join(f"{tier} {shares[tier]} %" for tier in TIERS if tier in shares) or None
+        return ", ".join(f"{tier} {shares[tier]}\N{NO-BREAK SPACE}%" for tier in TIERS if tier in shares) or None
 
 
 @admin.register(Budget)
@@ -155,7 +155,7 @@ class LimitAdmin(ScopedColumns, ServiceAdmin[Limit]):
     def rate(self, limit: Limit) -> str:
         if limit.unit == "concurrency":
             return f"{limit.amount:,} at once"
-        return f"{limit.amount:,} {limit.unit} in {limit.window_ms // 1000:,} s"
+        return f"{limit.amount:,} {limit.unit} in {limit.window_ms // 1000:,}\N{NO-BREAK SPACE}s"
 
     @admin.display(description="When reached")
     def reached(self, limit: Limit) -> str:

@@ -66,7 +66,7 @@ def test_a_time_is_entered_in_seconds_and_a_share_beside_its_tier(
     for shown in ('name="queue_ms" value="30"', 'name="window_ms" value="60"', 'percent_experimental" value="20"'):
         assert shown in page
     assert "wait 30 s" in pages.get(LIMITS).content.decode()
-    assert "experimental 20 %" in pages.get(LIMITS).content.decode()
+    assert "experimental 20\N{NO-BREAK SPACE}%" in pages.get(LIMITS).content.decode()
 
 
 def test_a_form_that_is_sent_as_it_came_changes_nothing(api: Api, pages: Client, limit: dict[str, Any]) -> None:
