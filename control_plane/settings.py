@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "control_plane.budgets",
     "control_plane.releases",
     "control_plane.ledger",
+    "control_plane.forecasts",
     "control_plane.alerts",
 ]
 
@@ -142,6 +143,7 @@ _SCHEDULE_SECONDS = {
     "control_plane.ledger.tasks.trim_streams": 60,
     "control_plane.ledger.tasks.keep_refusals": 60,
     "control_plane.ledger.tasks.keep_missed_refusals": 3_600,
+    "control_plane.forecasts.tasks.forecast": 3_600,
     "control_plane.alerts.tasks.deliver_alerts": 5,
     "control_plane.budgets.tasks.carry_over": 60,
     "control_plane.releases.tasks.republish": 60,

@@ -32,5 +32,6 @@ urlpatterns = [
     path("api/v1/organization", OrganizationView.as_view({"get": "retrieve", "patch": "partial_update"})),
     path("api/v1/", include(router.urls)),
     path("api/v1/", include("control_plane.ledger.urls")),
+    path("api/v1/", include("control_plane.forecasts.urls")),
     path("api/v1/", include("control_plane.alerts.urls")),
 ]

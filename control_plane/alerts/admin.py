@@ -89,7 +89,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
 
     @admin.display(description="Alert")
     def crossing(self, delivery: Delivery) -> str:
-        return f"{delivery.alert.percent} % of {delivery.alert.budget_name}"
+        return delivery.alert.title
 
     @admin.display(description="For")
     def subject(self, delivery: Delivery) -> str:

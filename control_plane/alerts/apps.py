@@ -1,9 +1,10 @@
-"""The alerts app; it listens for thresholds that the ledger hears of."""
+"""The alerts app; it listens for thresholds that the ledger hears of, and for what forecasts foresee."""
 
 from __future__ import annotations
 
 from django.apps import AppConfig
 
+from control_plane.forecasts.signals import exceeding_foreseen
 from control_plane.ledger.signals import thresholds_crossed
 
 
@@ -11,6 +12,7 @@ class AlertsConfig(AppConfig):
     name = "control_plane.alerts"
 
     def ready(self) -> None:
-        from control_plane.alerts.services import raise_alerts
+        from control_plane.alerts.services import raise_alerts, raise_forecast_alert
 
         thresholds_crossed.connect(raise_alerts, dispatch_uid="raise_alerts")
+        exceeding_foreseen.connect(raise_forecast_alert, dispatch_uid="raise_forecast_alert")

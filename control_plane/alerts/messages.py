@@ -11,6 +11,7 @@ import hmac
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -35,19 +36,22 @@ class Message:
 
 def alert_message(alert: Alert) -> Message:
     """The same bytes at every attempt. Amounts carry their unit in their names, such as `cap_nusd`."""
-    content = {
-        "type": "budget.threshold_crossed",
+    is_forecast = alert.kind != Alert.Kind.THRESHOLD
+    content: dict[str, Any] = {
+        "type": "budget.exceeding_foreseen" if is_forecast else "budget.threshold_crossed",
         "organization": alert.organization.slug,
         "budget": alert.budget,
         "budget_name": alert.budget_name,
         "subject": alert.subject,
         "team": alert.team or None,
         "period": alert.period,
-        "percent": alert.percent,
         f"cap_{alert.unit}": alert.cap,
         f"spent_{alert.unit}": alert.spent,
-        "crossed_at": alert.crossed_at,
     }
+    if is_forecast:
+        content |= {"exceeds_on": alert.exceeds_on, "foreseen_at": alert.crossed_at}
+    else:
+        content |= {"percent": alert.percent, "crossed_at": alert.crossed_at}
     return Message(event_id=alert.event_id, body=msgspec.json.encode(content))
 
 

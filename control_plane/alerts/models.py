@@ -34,12 +34,20 @@ class Webhook(models.Model):
 
 
 class Alert(models.Model):
-    """A budget's subject has crossed a percentage of its cap: once in a period, with what was known at that moment.
+    """A budget's subject has crossed a percentage of its cap, or is foreseen to reach all of it: of each kind once in a
+    period, with what was known at that moment.
 
-    `budget` is the budget's reference, `team` is "" where no team is meant; `cap` and `spent` are in `unit`.
+    `budget` is the budget's reference, `team` is "" where no team is meant; `cap` and `spent` are in `unit`. The day on
+    which the cap will be reached, `exceeds_on`, is that of a forecast.
     """
 
+    class Kind(models.TextChoices):
+        THRESHOLD = "threshold"
+        FORECAST = "forecast"
+        NEAR_FORECAST = "near_forecast"
+
     organization = models.ForeignKey("teams.Organization", on_delete=models.CASCADE, related_name="alerts")
+    kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.THRESHOLD)
     event_id = models.TextField()
     budget = models.TextField()
     budget_name = models.TextField()
@@ -50,6 +58,7 @@ class Alert(models.Model):
     unit = models.TextField()
     cap = models.BigIntegerField()
     spent = models.BigIntegerField()
+    exceeds_on = models.DateField(null=True)
     crossed_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -57,12 +66,23 @@ class Alert(models.Model):
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["organization", "budget", "subject", "period", "percent"], name="alert_once_a_period"
+                fields=["organization", "budget", "subject", "period", "kind", "percent"], name="alert_once_a_period"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="threshold", exceeds_on=None) | ~Q(kind="threshold") & Q(exceeds_on__isnull=False),
+                name="alert_exceeds_on",
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.budget_name} · {self.subject} · {self.period} · {self.percent} %"
+        return f"{self.title} · {self.subject} · {self.period}"
+
+    @property
+    def title(self) -> str:
+        """What it says, in a few words."""
+        if self.exceeds_on is None:
+            return f"{self.percent} % of {self.budget_name}"
+        return f"{self.budget_name} used up on {self.exceeds_on.isoformat()}"
 
 
 class Delivery(models.Model):

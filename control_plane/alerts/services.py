@@ -22,6 +22,7 @@ from control_plane.rows import change_row, create_row
 from kong_plugins.llm.events import ThresholdEvent
 
 if TYPE_CHECKING:
+    from control_plane.forecasts.models import Forecast
     from control_plane.teams.models import Organization
 
 logger = logging.getLogger(__name__)
@@ -34,35 +35,50 @@ def raise_alerts(*, crossings: Sequence[ThresholdEvent], **_signal: Any) -> None
     finds what then went wrong.
     """
     for crossing in sorted(crossings, key=lambda crossing: crossing.id):
-        for delivery in _deliveries_of(crossing):
-            transaction.on_commit(partial(deliver.apply_async, (delivery.pk,), retry=False), robust=True)
+        budget = _budget_of(crossing)
+        if budget is None:
+            logger.warning("no alert: %s has no budget %s", crossing.organization, crossing.budget)
+        else:
+            _raise(
+                budget,
+                *(Alert.Kind.THRESHOLD, crossing.subject, crossing.period, crossing.percent),
+                event_id=crossing.id,
+                cap=crossing.cap,
+                spent=crossing.spent,
+                crossed_at=instant_of(crossing.crossed_at_ms),
+            )
 
 
-def _deliveries_of(crossing: ThresholdEvent) -> list[Delivery]:
-    budget = _budget_of(crossing)
-    if budget is None:
-        logger.warning("no alert: %s has no budget %s", crossing.organization, crossing.budget)
-        return []
+def raise_forecast_alert(*, forecast: Forecast, **_signal: Any) -> None:
+    """Receive `exceeding_foreseen`: write an alert and its deliveries, in the transaction that stores the forecast."""
+    is_near = forecast.told == forecast.Told.NEAR
+    kind = Alert.Kind.NEAR_FORECAST if is_near else Alert.Kind.FORECAST
+    budget = forecast.budget
+    _raise(
+        budget,
+        *(kind, forecast.subject, forecast.period, 100),
+        event_id=f"{budget.organization.slug}:{budget.reference}:{forecast.subject}:{forecast.period}:{kind}",
+        cap=forecast.cap,
+        spent=forecast.spent,
+        crossed_at=forecast.calculated_at,
+        exceeds_on=forecast.exceeds_on,
+    )
+
+
+def _raise(budget: Budget, kind: Alert.Kind, subject: str, period: str, percent: int, **facts: Any) -> None:
+    """Write an alert, unless there is one already, and a delivery for each of the organization's webhooks."""
     alert, is_new = Alert.objects.get_or_create(
         organization=budget.organization,
-        budget=crossing.budget,
-        subject=crossing.subject,
-        period=crossing.period,
-        percent=crossing.percent,
-        defaults={
-            "event_id": crossing.id,
-            "budget_name": budget.name,
-            "team": _team_of(budget, crossing.subject),
-            "unit": budget.unit,
-            "cap": crossing.cap,
-            "spent": crossing.spent,
-            "crossed_at": instant_of(crossing.crossed_at_ms),
-        },
+        budget=budget.reference,
+        subject=subject,
+        period=period,
+        kind=kind,
+        percent=percent,
+        defaults={"budget_name": budget.name, "team": _team_of(budget, subject), "unit": budget.unit, **facts},
     )
-    webhooks = Webhook.objects.filter(organization=budget.organization, active=True) if is_new else []
-    return [
-        Delivery.objects.create(alert=alert, webhook=webhook, next_attempt_at=timezone.now()) for webhook in webhooks
-    ]
+    for webhook in Webhook.objects.filter(organization=budget.organization, active=True) if is_new else ():
+        delivery = Delivery.objects.create(alert=alert, webhook=webhook, next_attempt_at=timezone.now())
+        transaction.on_commit(partial(deliver.apply_async, (delivery.pk,), retry=False), robust=True)
 
 
 def _budget_of(crossing: ThresholdEvent) -> Budget | None:

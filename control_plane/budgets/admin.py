@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, ClassVar, Final
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
+from django.db.models import Min, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from control_plane.administration import ServiceAdmin, page_action
@@ -19,11 +21,12 @@ from control_plane.budgets import services
 from control_plane.budgets.extension_page import extensions_text
 from control_plane.budgets.forms import BudgetForm, LimitForm
 from control_plane.budgets.models import Budget, Limit
-from control_plane.budgets.selectors import Usage, current_usage
+from control_plane.budgets.selectors import Usage, current_usage, now_ms
 from control_plane.budgets.validators import TIERS
 from control_plane.teams.models import User
 from kong_plugins.llm.errors import StoreUnavailable
 
+_FORECASTS_SHOWN: Final = 20
 _SCOPE_FIELDS: Final[tuple[str, Any]] = ("Whose calls", {"fields": ("scope", "subject", "model", "provider", "tag")})
 
 
@@ -45,13 +48,25 @@ class ScopedColumns:
 @admin.register(Budget)
 class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
     form = BudgetForm
-    list_display = ("name", "scope_text", "period", "cap", "spent", "held", "used", "reached", "shares_text", "active")
+    list_display = (
+        "name",
+        "scope_text",
+        "period",
+        "cap",
+        "spent",
+        "held",
+        "used",
+        "used_up_on",
+        "reached",
+        "shares_text",
+        "active",
+    )
     list_filter = ("scope", "unit", "period", "active")
     search_fields = ("name", "subject")
-    readonly_fields = ("standing", "extensions")
+    readonly_fields = ("standing", "foreseen", "extensions")
     actions_detail = ("extend",)
     fieldsets: ClassVar[Any] = (
-        ("Right now", {"fields": ("standing", "extensions")}),
+        ("Right now", {"fields": ("standing", "foreseen", "extensions")}),
         (None, {"fields": ("organization", "name", "active")}),
         _SCOPE_FIELDS,
         ("How much", {"fields": (("unit", "period"), "entered_amount", "carry_over_max", "thresholds_percent")}),
@@ -63,7 +78,9 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
         return self.fieldsets if obj else self.fieldsets[1:]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
-        return super().get_queryset(request).select_related("organization", "model", "provider")
+        rows = super().get_queryset(request).select_related("organization", "model", "provider")
+        running = Q(forecasts__ends_at_ms__gt=now_ms())
+        return rows.annotate(used_up_on=Min("forecasts__exceeds_on", filter=running))
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Reads the live counters of the whole page; one unanswered call is enough for it."""
@@ -107,11 +124,29 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
             lines = [_standing_line(budget, usage) for usage in current_usage(budget)]
         except StoreUnavailable:
             return "Redis cannot be reached."
-        if lines:
-            return SafeString("".join(lines))
         if budget.is_for_each_user:
-            return "Each user is counted from their first call on."
-        return "No period is running."
+            lines.append(_each_user(budget))
+        return SafeString("".join(lines)) if lines else "No period is running."
+
+    @admin.display(description="Used up on", ordering="used_up_on")
+    def used_up_on(self, budget: Budget) -> str | None:
+        """The first day on which one of the budget's caps will be reached, if it goes on like this."""
+        first: date | None = budget.__dict__["used_up_on"]
+        return first.isoformat() if first else None
+
+    @admin.display(description="Foreseen")
+    def foreseen(self, budget: Budget) -> str | SafeString:
+        running = budget.forecasts.filter(ends_at_ms__gt=now_ms(), exceeds_on__isnull=False)
+        lines = (
+            (row.subject, row.exceeds_on, amount_text(row.per_day, budget.unit))
+            for row in running[:_FORECASTS_SHOWN]
+            if budget.active
+        )
+        form = (
+            '<div class="flex flex-row flex-wrap gap-4 py-1"><strong>{}</strong>'
+            "<span>used up on {}</span><span>at {} a day</span></div>"
+        )
+        return format_html_join("", form, lines) or "Nothing will be used up within its period, or too little is known."
 
     @admin.display(description="Extensions")
     def extensions(self, budget: Budget) -> str | SafeString:
@@ -207,6 +242,16 @@ def _standing_line(budget: Budget, usage: Usage) -> SafeString:
         amount_text(usage.cap, budget.unit),
         _additions(budget, usage),
         _bar(usage.used_percent),
+    )
+
+
+def _each_user(budget: Budget) -> SafeString:
+    query = urlencode({"organization": budget.organization.slug, "group_by": "user"})
+    return format_html(
+        '<div>Each user is counted from their first call on; <a class="font-medium text-primary-600" href="{}?{}">'
+        "who has spent what</a> is in the ledger.</div>",
+        reverse("admin:ledger_hourrollup_changelist"),
+        query,
     )
 
 

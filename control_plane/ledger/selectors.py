@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, Literal
@@ -50,10 +51,17 @@ class Spend:
 
 
 def spend_by(
-    organization: str, group_by: GroupBy, *, start: datetime | None, end: datetime | None, zone: ZoneInfo
+    organization: str,
+    group_by: GroupBy,
+    *,
+    start: datetime | None,
+    end: datetime | None,
+    zone: ZoneInfo,
+    narrowed: Mapping[str, Any] | None = None,
 ) -> list[Spend]:
-    """What calls admitted from `start` until before `end` have used, the dearest first."""
-    charges = _charges(organization, start, end, zone)
+    """What calls admitted from `start` until before `end` have used, the dearest first; `narrowed` are look-ups of
+    columns in which they have to agree."""
+    charges = _charges(organization, start, end, zone, narrowed or {})
     column = GROUP_COLUMNS[group_by]
     rows = list(charges.values(column).annotate(**_sums(charges)))
     names = _key_names([row[column] for row in rows]) if group_by == "key" else {}
@@ -74,13 +82,16 @@ def spend_by_day(organization: str, *, start: date, end: date) -> dict[date, int
     return dict(days.values_list("day").annotate(Sum("amount_nusd")).order_by("day"))
 
 
-def _charges(organization: str, start: datetime | None, end: datetime | None, zone: ZoneInfo) -> QuerySet[Any]:
-    """The sums of hours, or the events themselves where a bound cuts an hour in two."""
+def _charges(
+    organization: str, start: datetime | None, end: datetime | None, zone: ZoneInfo, narrowed: Mapping[str, Any]
+) -> QuerySet[Any]:
+    """The sums of hours, or the events themselves where a bound cuts an hour in two, or which tags are meant."""
     whole_hours = all(bound is None or hour_start(bound, zone) == bound for bound in (start, end))
-    charges: QuerySet[Any] = (HourRollup if whole_hours else UsageEvent).objects.filter(
-        _CHARGES, organization=organization
+    summed = whole_hours and not any(look_up.startswith("tags") for look_up in narrowed)
+    charges: QuerySet[Any] = (HourRollup if summed else UsageEvent).objects.filter(
+        _CHARGES, organization=organization, **narrowed
     )
-    column = "hour" if whole_hours else "reserved_at"
+    column = "hour" if summed else "reserved_at"
     if start is not None:
         charges = charges.filter(**{f"{column}__gte": start})
     if end is not None:
