@@ -19,6 +19,7 @@ from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.release import Limit, Scope
 from kong_plugins.llm.settings import EdgeSettings
 from kong_plugins.llm.store import Store
+from tests.llm.cast import deployment, policy
 from tests.llm.gateway import BUDGET, body, now_ms
 from tests.llm.proxy import LossyProxy
 from tests.llm.store.conftest import OwnValkey
@@ -39,9 +40,9 @@ class Callers:
         store: Store | None = None,
         outbox: Outbox | None = None,
         settings: EdgeSettings | None = None,
-        **policy: Any,
+        **changes: Any,
     ) -> None:
-        node.gateway.publish(**({"budgets": (SOFT,)} | policy))
+        node.gateway.publish(**({"budgets": (SOFT,)} | changes))
         self.caller = node.gateway.caller()
         self._admission = Admission(
             store or node.store, settings or node.gateway.settings, outbox=outbox or node.outbox
@@ -208,16 +209,16 @@ def test_a_question_is_answered_as_the_call_would_be_and_takes_nothing(node: Nod
 
 
 @pytest.mark.parametrize(
-    "policy",
+    "changes",
     [
         {"budgets": (BUDGET,)},
         {"fault_tolerant_tiers": ("critical", "experimental")},
         {"limits": (msgspec.structs.replace(RPM, amount=1),), "edges": 2},
     ],
 )
-def test_what_only_redis_can_decide_closes(node: Node, own_valkey: OwnValkey, policy: dict[str, Any]) -> None:
-    settings = msgspec.structs.replace(node.gateway.settings, edges=policy.pop("edges", 1))
-    callers = Callers(node, settings=settings, **policy)
+def test_what_only_redis_can_decide_closes(node: Node, own_valkey: OwnValkey, changes: dict[str, Any]) -> None:
+    settings = msgspec.structs.replace(node.gateway.settings, edges=changes.pop("edges", 1))
+    callers = Callers(node, settings=settings, **changes)
     own_valkey.kill()
 
     with pytest.raises(PolicyUnavailable) as caught:
@@ -302,3 +303,34 @@ def test_nobody_goes_on_for_longer_than_keys_are_known(node: Node, own_valkey: O
     elapsed_ms[0] += 1
     with pytest.raises(PolicyUnavailable):
         reserve("too-late")
+
+
+def test_after_a_lost_answer_no_other_candidate_is_tried_under_the_same_id(node: Node, own_valkey: OwnValkey) -> None:
+    """What Redis may hold for the first candidate is being given up, and the second one's hold would go with it."""
+    at_other = deployment(id="mini-at-other", provider="other")
+    model = msgspec.structs.replace(policy().models[0], deployments=("mini-at-openai", "mini-at-other"))
+    first_is_shut = Limit(
+        id="shut",
+        scope=Scope(kind="team", subject=None, provider="openai"),
+        unit="requests",
+        amount=1,
+        window_ms=60_000,
+    )
+    with LossyProxy(own_valkey.url) as network:
+        behind = Store.from_url(network.url, timeout_ms=2000)
+        callers = Callers(
+            node,
+            store=behind,
+            outbox=Outbox(behind, Journal(node.folder, "not-yet-started")),
+            deployments=(deployment(), at_other),
+            models=(model,),
+            limits=(first_is_shut,),
+        )
+        network.answers_to_lose = 2
+        callers.admit()
+        eventually(answers(lambda: behind.policy_number("acme") is not None), "Redis is asked again")
+        network.answers_to_lose = 2
+
+        assert callers.outcome() == "policy_unavailable"
+        assert callers.outcome() != "policy_unavailable", "the next call finds Redis back"
+        behind.close()
