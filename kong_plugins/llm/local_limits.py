@@ -57,16 +57,13 @@ class Ring:
         self.total += cost
 
     def wait_ms(self, needed: int, now_ms: int) -> int:
-        """In how many milliseconds so much will have left the window."""
-        freed = 0
-        for leaving in range(self._newest - SLICES, self._newest + 1):
+        """In how many milliseconds so much of the total will have left the window."""
+        leaving = self._newest - SLICES
+        freed = self._slots[leaving % _SLOTS]
+        while freed < needed:
+            leaving += 1
             freed += self._slots[leaving % _SLOTS]
-            if freed >= needed:
-                return self._leaves_at_ms(leaving) - now_ms
-        return self._leaves_at_ms(self._newest) - now_ms
-
-    def _leaves_at_ms(self, leaving: int) -> int:
-        return -(-(leaving + _SLOTS) * self._window_ms // SLICES)
+        return -(-(leaving + _SLOTS) * self._window_ms // SLICES) - now_ms
 
 
 class _Count(msgspec.Struct, frozen=True):

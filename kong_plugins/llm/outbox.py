@@ -101,13 +101,12 @@ class Outbox:
 
     def hold_later(self, reservation: Reservation, granted: Granted) -> None:
         """Write down a grant that Redis does not know of before it is given out, and see to it that Redis holds it when
-        it answers again.
+        it answers again. It needs a journal.
 
         Raises:
             JournalUnavailable: it is not written down.
         """
-        if self._journal is None:
-            raise JournalUnavailable("BURSAR_JOURNAL_DIR is not set")
+        assert self._journal is not None, "nothing else would remember it"
         held = msgspec.structs.replace(_held(reservation, granted), is_news=True)
         self._waiting[done_with(held)] = self._journal.append(held)
         self._watch(reservation.organization)
