@@ -32,6 +32,7 @@ _PERIOD_WORDS: Final = {
 }
 _BUDGET_WORDS: Final = {"nusd": "budget", "tokens": "token budget", "requests": "request budget"}
 _Rule = TypeVar("_Rule", Limit, Budget)
+_Costs = dict[LimitUnit | BudgetUnit, int]
 # It is spliced into events and names as it is.
 _REQUEST_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _WHOLE_PERCENT: Final = 100
@@ -208,32 +209,40 @@ def checks_for(
     A user's limits and budgets do not concern a call that names no user, or whose key does not speak for users.
     Without a demand they are those of every call that the caller could make, and nothing is taken of them.
     """
-    limits = (limit for limit in document.limits if _is_about(limit.scope, demand))
-    budgets = (budget for budget in document.budgets if _is_about(budget.scope, demand))
+    costs = _costs(demand)
+    least_nusd = demand.floor_nusd if demand is not None else None
     return (
         tuple(
             check
-            for limit, subject in rules_of(limits, principal)
-            for check in _limit_checks(limit, subject, principal.tier, demand)
+            for limit, subject in rules_of(document.limits, principal)
+            if _is_about(limit.scope, demand)
+            for check in _limit_checks(limit, subject, principal.tier, costs)
         ),
         tuple(
             check
-            for budget, subject in rules_of(budgets, principal)
-            for check in _budget_checks(budget, subject, principal.tier, demand, _periods(document, budget, now_ms))
+            for budget, subject in rules_of(document.budgets, principal)
+            if _is_about(budget.scope, demand)
+            for check in _budget_checks(
+                budget, subject, principal.tier, costs, least_nusd, _periods(document, budget, now_ms)
+            )
         ),
     )
 
 
 def needs_price(document: PolicyDocument, principal: Principal, demand: Demand) -> bool:
     """Whether a hard money budget applies, under which a call without a known price must be refused."""
-    money = (each for each in document.budgets if each.unit == "nusd" and each.hard and not each.shadow)
-    return bool(rules_of((budget for budget in money if _is_about(budget.scope, demand)), principal))
+    return any(
+        budget.unit == "nusd" and budget.hard and not budget.shadow and _is_about(budget.scope, demand)
+        for budget, _ in rules_of(document.budgets, principal)
+    )
 
 
 def rules_of(rules: Iterable[_Rule], principal: Principal) -> list[tuple[_Rule, str]]:
     """The limits or budgets under which a caller's calls fall, each with the subject that they count for; those that
     are only about one model or provider too."""
-    found = ((rule, _subject_of(rule.scope, principal)) for rule in rules)
+    # Most rules of a policy are about somebody else, and every call looks through them all.
+    own = {None, principal.organization, principal.team, principal.key, principal.user}
+    found = ((rule, _subject_of(rule.scope, principal)) for rule in rules if rule.scope.subject in own)
     return [(rule, subject) for rule, subject in found if subject is not None]
 
 
@@ -254,7 +263,7 @@ def _subject_of(scope: Scope, principal: Principal) -> str | None:
     return subject if scope.subject in (None, subject) else None
 
 
-def _limit_checks(limit: Limit, subject: str, tier: Tier, demand: Demand | None) -> Iterator[LimitCheck]:
+def _limit_checks(limit: Limit, subject: str, tier: Tier, costs: _Costs) -> Iterator[LimitCheck]:
     """The check of the limit, and that of the tier's share in it, if it has one."""
     window = _WINDOW_WORDS.get(limit.window_ms, f"per {limit.window_ms / 1000:g} seconds")
     words = "concurrent requests" if limit.unit == "concurrency" else f"{limit.unit} {window}"
@@ -266,7 +275,7 @@ def _limit_checks(limit: Limit, subject: str, tier: Tier, demand: Demand | None)
         unit=limit.unit,
         amount=limit.amount,
         window_ms=limit.window_ms,
-        cost=_costs(demand)[limit.unit],
+        cost=costs[limit.unit],
         shadow=limit.shadow,
         queue_ms=_queue_ms(limit),
     )
@@ -291,18 +300,22 @@ def _share_name(scope_name: str, tier: Tier) -> str:
     return f"share of {tier} keys in the {scope_name}"
 
 
-def _costs(demand: Demand | None) -> dict[LimitUnit | BudgetUnit, int]:
+def _costs(demand: Demand | None) -> _Costs:
     if demand is None:
         return {"nusd": 0, "tokens": 0, "requests": 0, "concurrency": 0}
     return {"nusd": demand.cost_nusd or 0, "tokens": demand.tokens, "requests": 1, "concurrency": 1}
 
 
 def _budget_checks(
-    budget: Budget, subject: str, tier: Tier, demand: Demand | None, periods: tuple[Period, Period]
+    budget: Budget,
+    subject: str,
+    tier: Tier,
+    costs: _Costs,
+    least_nusd: int | None,
+    periods: tuple[Period, Period],
 ) -> Iterator[BudgetCheck]:
     """The check of the budget, and that of the tier's share in it, if it has one."""
-    cost = _costs(demand)[budget.unit]
-    least_nusd = demand.floor_nusd if demand is not None else None
+    cost = costs[budget.unit]
     check = BudgetCheck(
         id=budget.id,
         kind=budget.scope.kind,
@@ -342,6 +355,7 @@ def _periods_around(kind: PeriodKind, hour: int, time_zone: str, fiscal_month_st
     return current, next_period(kind, current, zone, fiscal_month_start=fiscal_month_start)
 
 
+@lru_cache(maxsize=1024)
 def _scope_word(scope: Scope) -> str:
     narrowings = {"model": scope.model, "provider": scope.provider, "tag": scope.tag}
     words = ", ".join(f"{name} {value}" for name, value in narrowings.items() if value is not None)
