@@ -131,14 +131,14 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
         return amount_text(event.hold_nusd, "nusd")
 
     @admin.display(description="What befell it")
-    def remarks(self, event: UsageEvent) -> str:
+    def remarks(self, event: UsageEvent) -> SafeString:
         remarks = {
             f"degraded from {event.degraded_from}": event.degraded_from,
             f"waited {(event.queued_ms or 0) / 1000:.1f} s": event.queued_ms,
-            f"a shadow refused: {', '.join(event.shadow_refusals)}": event.shadow_refusals,
-            f"refused: {event.refusing_scope}": event.refusing_scope,
+            "refused by a shadow": event.shadow_refusals,
         }
-        return "; ".join(text for text, befell in remarks.items() if befell)
+        text = ", ".join(text for text, befell in remarks.items() if befell)
+        return format_html('<span class="whitespace-nowrap">{}</span>', text)
 
     readonly_fields = ("amount", "hold", "key_name", "reserved_text", "posted_text")
     fieldsets = (

@@ -49,4 +49,4 @@ def _shadow_lines(rows: Sequence[ShadowRefusals]) -> list[Line]:
 
 def _cost(row: ShadowRefusals) -> str:
     known = amount_text(row.amount_nusd, "nusd")
-    return f"{known}, and {row.unpriced:,} unknown amounts" if row.unpriced else known
+    return f"{known}, {row.unpriced:,} of them an unknown amount" if row.unpriced else known

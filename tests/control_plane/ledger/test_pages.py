@@ -109,12 +109,14 @@ def test_what_befell_a_call_is_shown_and_filtered_by(traffic: Traffic, consumer:
 
     shown = {remark: text_of(pages, EVENTS, remark=remark) for remark in ("degraded", "shadow_refused", "queued")}
 
-    assert "degraded from large; waited 1.5 s" in shown["degraded"]
-    assert "a shadow refused: team limit of requests per minute" in shown["shadow_refused"]
+    assert "degraded from large, waited 1.5 s" in shown["degraded"]
+    assert "refused by a shadow" in shown["shadow_refused"]
     found = {remark: [each for each in (usual, degraded, shadowed) if each in text] for remark, text in shown.items()}
     assert found == {"degraded": [degraded], "shadow_refused": [shadowed], "queued": [degraded]}
     page = text_of(pages, f"{EVENTS}{UsageEvent.objects.get(request_id=degraded).pk}/change/")
     assert "Degraded from large" in page
+    page = text_of(pages, f"{EVENTS}{UsageEvent.objects.get(request_id=shadowed).pk}/change/")
+    assert "Shadow refusals team limit of requests per minute" in page
 
 
 def test_dead_letters_and_the_state_of_the_books_are_shown(traffic: Traffic, consumer: Consumer, pages: Client) -> None:

@@ -165,6 +165,6 @@ def test_the_page_shows_both(api: Api, traffic: Traffic, consumer: Consumer, pag
 
     assert f"{RPM} support 1 " in text_of(pages, PAGE)
     shadow = text_of(pages, PAGE, mode="shadow")
-    assert f"{RPM} search 3 $0.000000021, and 1 unknown amounts" in shadow
+    assert f"{RPM} search 3 $0.000000021, 1 of them an unknown amount" in shadow
     assert f"{RPM} support 1 $0.0000003" in shadow
     assert "Nothing in shadow mode" in text_of(pages, PAGE, mode="shadow", span="last-month")
