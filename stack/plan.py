@@ -17,7 +17,13 @@ from stack.valkey import redis_url
 
 # A Unix socket's path has at most 107 bytes; the longest in this folder is /gateway-10/llm-token-meter.socket.
 _LONGEST_SOCKET_FOLDER: Final = 73
-_EDGE_SETTINGS: Final = ("BURSAR_DEADLINE_MS", "BURSAR_LEASE_GRACE_MS", "BURSAR_MAX_REQUEST_BYTES")
+_EDGE_SETTINGS: Final = (
+    "BURSAR_DEADLINE_MS",
+    "BURSAR_LEASE_GRACE_MS",
+    "BURSAR_MAX_REQUEST_BYTES",
+    "BURSAR_MAX_WAITING",
+    "BURSAR_MAX_WAITING_BYTES",
+)
 # Longer than a gateway's own default: here Redis shares its cores with everything else.
 _REDIS_TIMEOUT_MS: Final = "1000"
 

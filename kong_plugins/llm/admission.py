@@ -157,7 +157,9 @@ class Admission:
     def _try(self, offers: Offers, visit: Visit) -> tuple[Offer, Granted | Denied | Waiting]:
         """Try the candidates in their order: the first one that is let pass, or else the last one."""
         passed_over: list[str] = []
-        for offer, is_last in offers:
+        while True:
+            offer = offers[len(passed_over)]
+            is_last = len(passed_over) == len(offers) - 1
             candidates = (*passed_over, offer.deployment.id)
             facts = msgspec.structs.replace(offer.facts, candidates=candidates, queued_ms=visit.queued_ms)
             reservation = msgspec.structs.replace(
@@ -171,7 +173,6 @@ class Admission:
             if is_last or not isinstance(result, Denied):
                 return msgspec.structs.replace(offer, facts=facts), result
             passed_over.append(f"{offer.deployment.id}: {result.check.scope_name}")
-        raise AssertionError("a call has at least one candidate")
 
 
 def _with_user(caller: Caller, request: ModelRequest) -> Caller:

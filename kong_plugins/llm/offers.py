@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
@@ -71,12 +71,14 @@ class Offers:
         self._candidates = _fit_to_think(_payable_candidates(table, call), call.request)
         self._offers: list[Offer] = []
 
-    def __iter__(self) -> Iterator[tuple[Offer, bool]]:
-        """Each offer, and whether it is the last one."""
-        for number, candidate in enumerate(self._candidates):
-            if number == len(self._offers):
-                self._offers.append(self._offer(candidate))
-            yield self._offers[number], number == len(self._candidates) - 1
+    def __len__(self) -> int:
+        return len(self._candidates)
+
+    def __getitem__(self, number: int) -> Offer:
+        """One offer, where those before it have been asked for already."""
+        if number == len(self._offers):
+            self._offers.append(self._offer(self._candidates[number]))
+        return self._offers[number]
 
     def _offer(self, candidate: Candidate) -> Offer:
         deployment = candidate.deployment

@@ -14,7 +14,7 @@ from stack.system import Stack
 from tests.e2e.system import System
 
 # A test machine may be slower than any Redis time-out that suits production.
-_SETTINGS: Final = {"BURSAR_REDIS_TIMEOUT_MS": "2000", "BURSAR_DEMO_FIRST_TOKEN_MS": "", "BURSAR_DEMO_TOKEN_MS": ""}
+SETTINGS: Final = {"BURSAR_REDIS_TIMEOUT_MS": "2000", "BURSAR_DEMO_FIRST_TOKEN_MS": "", "BURSAR_DEMO_TOKEN_MS": ""}
 _LEASE_OF_FIVE_SECONDS: Final = {"BURSAR_DEADLINE_MS": "3000", "BURSAR_LEASE_GRACE_MS": "2000"}
 
 
@@ -41,21 +41,21 @@ class RunningSystem:
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """One system that the tests of a session share; each makes teams of its own in it."""
-    with Stack(tmp_path_factory.mktemp("system"), settings=_SETTINGS) as stack, System(stack.ready) as running:
+    with Stack(tmp_path_factory.mktemp("system"), settings=SETTINGS) as stack, System(stack.ready) as running:
         yield running
 
 
 @pytest.fixture
 def short_lease_system(tmp_path: Path) -> Iterator[RunningSystem]:
     """A system of the test's own, to be broken; its holds expire after five seconds."""
-    with Stack(tmp_path, settings=_SETTINGS | _LEASE_OF_FIVE_SECONDS) as stack, System(stack.ready) as running:
+    with Stack(tmp_path, settings=SETTINGS | _LEASE_OF_FIVE_SECONDS) as stack, System(stack.ready) as running:
         yield RunningSystem(stack, running, tmp_path)
 
 
 @pytest.fixture
 def journal_system(tmp_path: Path) -> Iterator[RunningSystem]:
     """A system of the test's own, to be broken, whose gateway soon notices that Redis is away."""
-    settings = _SETTINGS | {"BURSAR_REDIS_TIMEOUT_MS": "500"}
+    settings = SETTINGS | {"BURSAR_REDIS_TIMEOUT_MS": "500"}
     with Stack(tmp_path, settings=settings) as stack, System(stack.ready) as running:
         yield RunningSystem(stack, running, tmp_path)
 

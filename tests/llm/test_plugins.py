@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import ast
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from kong_plugins.llm import node
+from kong_plugins.llm.release import Limit, Scope
 from tests.llm.cast import CREDENTIAL_KEY, PROVIDER_KEY
 from tests.llm.gateway import PEPPER, Gateway, body, completion
 from tests.llm.kong import PLUGINS, KongRequest, plugin
+from tests.llm.waiters import end
+from tests.servers import eventually
 
+TEAM = Scope(kind="team", subject=None)
 ENTRY_FILES = sorted(PLUGINS.glob("llm-*.py"))
 CACHED = (node.settings, node.store, node.authenticator, node.admission, node.outbox)
 
@@ -173,6 +178,43 @@ def test_a_request_without_a_grant_is_not_metered(plugins: list[Any], gateway: G
     request.run(plugin("llm-token-meter"), "log")
 
     assert gateway.events() == []
+
+
+class Gone(dict[str, Any]):
+    """What a request shares, while its client leaves before the grant is there."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name == "llm_grant":
+            raise SystemExit
+        super().__setitem__(name, value)
+
+
+def test_a_grant_that_nobody_takes_is_given_back(plugins: list[Any], gateway: Gateway) -> None:
+    request = KongRequest(body(), authorization=f"Bearer {gateway.key}")
+    request.shared = Gone()
+
+    with pytest.raises(SystemExit):
+        access(plugins, request)
+
+    [voided] = gateway.events()
+    assert (voided.kind, voided.outcome) == ("voided", "not_sent")
+    assert gateway.store.open_holds(gateway.organization) == 0
+
+
+def test_a_call_that_waits_speaks_to_kong_before_each_attempt(plugins: list[Any], gateway: Gateway) -> None:
+    slot = Limit(id="slot", scope=TEAM, unit="concurrency", amount=1, window_ms=60_000, queue_ms=60_000)
+    gateway.publish(limits=(slot,))
+    first = gateway.admit()
+    request = KongRequest(body(), authorization=f"Bearer {gateway.key}")
+    waiting = threading.Thread(target=access, args=(plugins, request))
+    waiting.start()
+
+    eventually(lambda: request.calls.count("kong.ctx.shared.get") >= 3, "it waits, and speaks to Kong")
+    end(gateway, first)
+    waiting.join()
+
+    assert int(request.shared["llm_grant"]["response_headers"]["x-bursar-queued-ms"]) > 0
+    assert request.exit is None
 
 
 @pytest.mark.parametrize("file", ENTRY_FILES, ids=lambda file: file.stem)

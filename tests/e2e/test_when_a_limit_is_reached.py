@@ -1,0 +1,46 @@
+"""docs/when-a-limit-is-reached.md, its commands run as they stand by a team that has reached its limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from typing import Final
+
+from stack.programs import REPOSITORY
+from tests.e2e.system import System, Team
+
+DOCUMENT: Final = REPOSITORY / "docs" / "when-a-limit-is-reached.md"
+
+
+def commands() -> list[str]:
+    """The document's shell blocks, in order: wait for two seconds, insist on the model, ask."""
+    return re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def run(command: str, team: Team) -> str:
+    """What a command prints, with its line ends as curl prints them. The team calls its model by another name."""
+    command = command.replace("http://127.0.0.1:8000", team.system.gateway).replace('"gpt-4o"', f'"{team.model}"')
+    environment = {**os.environ, "KEY": team.key}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_who_follows_the_document_waits_insists_and_asks(system: System) -> None:
+    team = system.new_team("documented")
+    limit = system.new_limit(team, "requests", 1, window_seconds=60)
+    wait, insist, ask = commands()
+    assert run(insist, team).startswith("HTTP/1.1 200")
+
+    asked = json.loads(run(ask, team))
+    assert asked["refusal"]["scope"] == "team limit of requests per minute"
+
+    system.change(f"/api/v1/limits/{limit['id']}", queue_seconds=120)
+    assert json.loads(run(ask, team))["waits_for"] == "team limit of requests per minute"
+    refused = run(wait, team)
+    assert refused.startswith("HTTP/1.1 429")
+    assert int(re.findall(r"x-bursar-queued-ms: (\d+)", refused, flags=re.IGNORECASE)[0]) >= 2000
