@@ -94,7 +94,8 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
 
     @admin.display(description="Cap")
     def cap(self, budget: Budget) -> str:
-        return amount_text(budget.amount, budget.unit) + ("" if budget.subject else " each")
+        """Of a budget with one subject, what counts now; of others, what each has at least."""
+        return _of_one(budget, "cap") or amount_text(budget.amount, budget.unit) + ("" if budget.subject else " each")
 
     @admin.display(description="When reached")
     def reached(self, budget: Budget) -> str:
@@ -132,7 +133,7 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
     def used_up_on(self, budget: Budget) -> str | None:
         """The first day on which one of the budget's caps will be reached, if it goes on like this."""
         first: date | None = budget.__dict__["used_up_on"]
-        return first.isoformat() if first else None
+        return first.isoformat().replace("-", "\N{NON-BREAKING HYPHEN}") if first else None
 
     @admin.display(description="Foreseen")
     def foreseen(self, budget: Budget) -> str | SafeString:
@@ -248,8 +249,8 @@ def _standing_line(budget: Budget, usage: Usage) -> SafeString:
 def _each_user(budget: Budget) -> SafeString:
     query = urlencode({"organization": budget.organization.slug, "group_by": "user"})
     return format_html(
-        '<div>Each user is counted from their first call on; <a class="font-medium text-primary-600" href="{}?{}">'
-        "who has spent what</a> is in the ledger.</div>",
+        '<div>Each user is counted from their first call on. <a class="font-medium text-primary-600" href="{}?{}">'
+        "Who has spent what</a> is in the ledger.</div>",
         reverse("admin:ledger_hourrollup_changelist"),
         query,
     )

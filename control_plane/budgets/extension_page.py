@@ -93,7 +93,7 @@ class ExtensionForm(ServiceForm[Extension]):
 @admin.register(Extension)
 class ExtensionAdmin(ServiceAdmin[Extension]):
     form = ExtensionForm
-    list_display = ("budget", "subject", "added", "state", "expires_at", "reason", "created_by", "created_at")
+    list_display = ("budget", "subject", "added", "state", "expires_at", "reason", "created_by")
     list_filter = ("budget",)
     search_fields = ("subject", "reason")
     readonly_fields = (
@@ -119,7 +119,7 @@ class ExtensionAdmin(ServiceAdmin[Extension]):
     def get_fields(self, request: HttpRequest, obj: Extension | None = None) -> Any:
         return self.readonly_fields if obj else ExtensionForm.Meta.fields
 
-    @label_column("State", {"counts": "success", "ended": "info", "revoked": "warning"})
+    @label_column("State", {"in force": "success", "ended": "info", "revoked": "warning"})
     def state(self, extension: Extension) -> str:
         return _state(extension)
 
@@ -173,4 +173,4 @@ def extensions_text(budget: Budget) -> SafeString | str:
 def _state(extension: Extension) -> str:
     if extension.revoked_at:
         return "revoked"
-    return "counts" if extension.expires_at > timezone.now() else "ended"
+    return "in force" if extension.expires_at > timezone.now() else "ended"

@@ -144,3 +144,32 @@ def test_a_budget_of_each_user_is_made_without_a_subject(api: Api, pages: Client
     assert "$0.50 each" in pages.get(BUDGETS).content.decode()
     page = pages.get(f"{BUDGETS}{Budget.objects.get().pk}/change/").content.decode()
     assert "Each user is counted from their first call on." in page
+
+
+def test_what_to_carry_over_is_entered_in_dollars(api: Api, pages: Client, budget: dict[str, Any]) -> None:
+    post(pages, f"{BUDGETS}add/", budget | {"carry_over_max": "12.5"})
+    row = Budget.objects.get()
+    assert row.carry_over_max == 12_500_000_000
+    assert 'name="carry_over_max" value="12.5"' in pages.get(f"{BUDGETS}{row.pk}/change/").content.decode()
+
+    post(pages, f"{BUDGETS}{row.pk}/change/", budget | {"carry_over_max": "0"})
+
+    row.refresh_from_db()
+    assert row.carry_over_max == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"period": "total"}, "A total has no next period"),
+        ({"scope": "user", "subject": ""}, "name the user"),
+        ({"entered_amount": "9000000"}, "With the amount, this must not be above"),
+        ({"carry_over_max": "-1"}, "greater than or equal to 0"),
+        ({"carry_over_max": "9000001"}, "At most 9,000,000 US dollars"),
+    ],
+)
+def test_what_cannot_be_carried_over_is_said_beside_the_field(
+    api: Api, pages: Client, budget: dict[str, Any], changed: dict[str, str], complaint: str
+) -> None:
+    assert complaint in shown_errors(pages, f"{BUDGETS}add/", budget | {"carry_over_max": "1"} | changed)
+    assert not Budget.objects.exists()
