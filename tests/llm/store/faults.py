@@ -127,7 +127,6 @@ FAULTS: Final = tuple(
         ),
         ("a share is counted as the pool", "reserve", "budget.tier and 'held:' .. budget.tier or 'held'", "'held'"),
         ("a share is never spent", "settle", "'spent' .. suffix", "'spent'"),
-        ("a share fires thresholds", "settle", "if difference > 0 and not budget.tier then", "if difference > 0 then"),
         ("nothing degrades", "checks", "not call.is_last and budget.refuses and", "false and"),
         ("the last candidate degrades", "checks", "not call.is_last and budget.refuses and", "budget.refuses and"),
         (
