@@ -157,7 +157,7 @@ FAULTS: Final = tuple(
             "local place = call.place or last_place",
             "local place = last_place",
         ),
-        ("waiting never ends", "reserve", "asked_at_ms(call.place) or now", "now"),
+        ("waiting never ends", "reserve", "(call.place and asked_at_ms(call.place) or now)", "now"),
         ("waits for what is spent", "reserve", "budget.free + budget.held >= budget.floor", "true"),
         ("waits for no new period", "reserve", "or budget.period.end_ms <= until_ms", ""),
         (
@@ -193,7 +193,7 @@ FAULTS: Final = tuple(
         ),
         ("a probe waits", "reserve", "if not call.probe then\n    keep_rings", "if true then\n    keep_rings"),
         (
-            "may wait for ever without leave",
+            "who may not wait waits",
             "reserve",
             "if not call.may_wait or not call.is_last then",
             "if false then",
