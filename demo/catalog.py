@@ -1,4 +1,4 @@
-"""The models of the demo and what they cost, as published by OpenAI: `models.json`, read as it stands."""
+"""The models of the demo and what they cost, as published by OpenAI and Anthropic: `models.json`, read as it stands."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_read_usd_per_mtok: str
     cache_write_usd_per_mtok: str
     output_usd_per_mtok: str
+    cache_write_1h_usd_per_mtok: str | None = None
 
 
 class DemoModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model under the name that clients ask for; answers name the dated `snapshot`."""
+    """A model under the name that clients ask for, in the words of `protocol`; answers name the dated `snapshot`."""
 
     name: str
     snapshot: str
@@ -25,6 +26,7 @@ class DemoModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_output_tokens: int
     default_output_tokens: int
     price: PriceList
+    protocol: str = "openai_chat"
 
 
 def demo_models() -> list[DemoModel]:

@@ -61,9 +61,9 @@ class _Seeding:
     def model(self, model: DemoModel, provider: str) -> None:
         """A model and the provider's deployment of it, at the provider's own price."""
         fields = msgspec.to_builtins(model)
-        price, _snapshot = fields.pop("price"), fields.pop("snapshot")
+        price, protocol, _snapshot = fields.pop("price"), fields.pop("protocol"), fields.pop("snapshot")
         self.ensure("models", {"name": model.name}, fields)
-        deployment = {"model": model.name, "provider": provider, "provider_model": model.name}
+        deployment = {"model": model.name, "provider": provider, "provider_model": model.name, "protocol": protocol}
         self.ensure("deployments", {"model": model.name, "provider": provider}, deployment | {"price": price})
 
     def key(self, fields: dict[str, Any], known: str | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 _MODEL: Final = "gpt-4o-mini"
+_CLAUDE: Final = "claude-haiku-4-5"
 _KEY: Final = "support-copilot-prod"
 
 _TEXT = """\
@@ -33,6 +34,8 @@ for chunk in client.chat.completions.create(
 print()
 END
 
+Anthropic's SDK finds {claude} at {gateway} (without /v1), with the same key.
+
 What they cost:  curl -H 'Authorization: Token {api_token}' '{control_plane}/api/v1/spend?group_by=team'
 Mixed traffic:   make traffic
 """
@@ -57,6 +60,7 @@ def welcome(ready: dict[str, Any], *, run: Path) -> str:
         api_token=ready["api_token"],
         key=ready["keys"][_KEY],
         model=_MODEL,
+        claude=_CLAUDE,
         body=f'{{"model": "{_MODEL}", "messages": [{{"role": "user", "content": "Hello"}}]}}',
         python=shlex.quote(_python()),
     )

@@ -12,7 +12,7 @@ from control_plane.administration import ReadOnlyAdmin, ReadOnlyInline, ServiceA
 from control_plane.amounts import usd_text
 from control_plane.catalog import services
 from control_plane.catalog.forms import DeploymentForm, ModelForm, ProviderForm
-from control_plane.catalog.models import PRICE_FIELDS, Deployment, Model, Price, Provider
+from control_plane.catalog.models import OPTIONAL_PRICE_FIELDS, PRICE_FIELDS, Deployment, Model, Price, Provider
 from control_plane.teams.models import Organization, User
 
 
@@ -74,6 +74,10 @@ class UsdPrices:
     def cache_write_usd(self, price: Price) -> str:
         return usd_text(price.cache_write_nusd)
 
+    @admin.display(description="Cache write, for an hour")
+    def cache_write_1h_usd(self, price: Price) -> str | None:
+        return None if price.cache_write_1h_nusd is None else usd_text(price.cache_write_1h_nusd)
+
     @admin.display(description="Output")
     def output_usd(self, price: Price) -> str:
         return usd_text(price.output_nusd)
@@ -84,6 +88,7 @@ _PRICE_COLUMNS = (
     "input_usd",
     "cache_read_usd",
     "cache_write_usd",
+    "cache_write_1h_usd",
     "output_usd",
     "source",
     "created_by",
@@ -105,7 +110,7 @@ class DeploymentAdmin(ServiceAdmin[Deployment]):
     search_fields = ("model__name", "provider_model")
     fieldsets = (
         (None, {"fields": ("model", "provider", "provider_model", "protocol", "region", "order", "active")}),
-        ("Price, in US dollars per million tokens", {"fields": PRICE_FIELDS}),
+        ("Price, in US dollars per million tokens", {"fields": (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:

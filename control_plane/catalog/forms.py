@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from unfold.widgets import (
@@ -15,10 +15,12 @@ from unfold.widgets import (
 )
 
 from control_plane.administration import PartsWidget, ServiceForm
-from control_plane.catalog.models import MAX_DEGRADES, PRICE_FIELDS, Deployment, Model, Provider
+from control_plane.catalog.models import MAX_DEGRADES, OPTIONAL_PRICE_FIELDS, PRICE_FIELDS, Deployment, Model, Provider
 from control_plane.catalog.selectors import validate_degrade_to
 from control_plane.catalog.services import PriceAmounts
 from kong_plugins.llm.money import nusd_from_usd, usd_from_nusd
+
+_PRICE_INPUTS: Final = (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)
 
 
 class UsdFormField(forms.DecimalField):
@@ -143,6 +145,11 @@ class DeploymentForm(ServiceForm[Deployment]):
     cache_read_nusd = UsdFormField(label="Cached input, read", required=False)
     cache_write_nusd = UsdFormField(label="Cached input, written", required=False)
     output_nusd = UsdFormField(label="Output", required=False)
+    cache_write_1h_nusd = UsdFormField(
+        label="Cached input, written for an hour",
+        required=False,
+        help_text="Anthropic takes twice the input, which is also what counts where this is empty.",
+    )
 
     class Meta:
         model = Deployment
@@ -151,28 +158,28 @@ class DeploymentForm(ServiceForm[Deployment]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         price = None if self.instance._state.adding else self.instance.current_price
-        for name in PRICE_FIELDS:
-            self.fields[name].initial = usd_from_nusd(getattr(price, name)) if price else None
+        for name, amount_nusd in (price.amounts if price else {}).items():
+            self.fields[name].initial = None if amount_nusd is None else usd_from_nusd(amount_nusd)
 
     def clean_region(self) -> str | None:
         return self.cleaned_data["region"] or None
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        given = [name for name in PRICE_FIELDS if cleaned.get(name) is not None]
-        if given and len(given) < len(PRICE_FIELDS):
+        given = {name for name in _PRICE_INPUTS if cleaned.get(name) is not None}
+        if given and not given.issuperset(PRICE_FIELDS):
             raise forms.ValidationError("Give the price of every kind of token, or none at all.")
         return cleaned
 
     @property
     def price(self) -> PriceAmounts | None:
         """The whole price, or None where none was given."""
-        amounts: Any = {name: self.cleaned_data[name] for name in PRICE_FIELDS}
-        return None if None in amounts.values() else amounts
+        amounts: Any = {name: self.cleaned_data[name] for name in _PRICE_INPUTS}
+        return None if any(amounts[name] is None for name in PRICE_FIELDS) else amounts
 
     @property
     def changes(self) -> dict[str, Any]:
-        return {name: value for name, value in super().changes.items() if name not in PRICE_FIELDS}
+        return {name: value for name, value in super().changes.items() if name not in _PRICE_INPUTS}
 
 
 def _model_choices() -> list[tuple[str, str]]:

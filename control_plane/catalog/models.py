@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxLengthValidator
@@ -18,13 +18,15 @@ from control_plane.names import (
     validate_slug,
 )
 
-PROTOCOLS: Final = [("openai_chat", "OpenAI chat completions")]
+PROTOCOLS: Final = [("openai_chat", "OpenAI chat completions"), ("anthropic_messages", "Anthropic Messages")]
 
 # One token of the dearest models costs about 10⁶ nano-USD; a thousand dollars a token is an entry error.
 MAX_PRICE_NUSD: Final = 10**18
 MAX_TOKENS: Final = 100_000_000
 MAX_DEGRADES: Final = 5
 PRICE_FIELDS: Final = ("input_nusd", "cache_read_nusd", "cache_write_nusd", "output_nusd")
+# Not every price names these; what they come to then is the core's to say (`kong_plugins.llm.prices`).
+OPTIONAL_PRICE_FIELDS: Final = ("cache_write_1h_nusd",)
 
 
 class Provider(models.Model):
@@ -149,6 +151,7 @@ class Price(models.Model):
     cache_read_nusd = models.BigIntegerField()
     cache_write_nusd = models.BigIntegerField()
     output_nusd = models.BigIntegerField()
+    cache_write_1h_nusd = models.BigIntegerField(null=True, blank=True)
     effective_from = models.DateTimeField(default=timezone.now)
     source = models.CharField(max_length=16, choices=Source.choices, default=Source.MANUAL)
     created_by = models.CharField(max_length=150)
@@ -159,15 +162,15 @@ class Price(models.Model):
         indexes = [models.Index(fields=["deployment", "-effective_from", "-id"], name="price_by_effect")]
         constraints = [
             models.CheckConstraint(condition=Q(**{f"{name}__range": (0, MAX_PRICE_NUSD)}), name=f"price_{name}")
-            for name in PRICE_FIELDS
+            for name in (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)
         ]
 
     def __str__(self) -> str:
         return f"{self.deployment} from {self.effective_from:%Y-%m-%d %H:%M}"
 
     @property
-    def amounts(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in PRICE_FIELDS}
+    def amounts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)}
 
     @property
     def version(self) -> str:

@@ -59,6 +59,7 @@ class PriceSerializer(StrictSerializer[Price]):
     input_usd_per_mtok = UsdField(source="input_nusd")
     cache_read_usd_per_mtok = UsdField(source="cache_read_nusd")
     cache_write_usd_per_mtok = UsdField(source="cache_write_nusd")
+    cache_write_1h_usd_per_mtok = UsdField(source="cache_write_1h_nusd", allow_null=True, required=False)
     output_usd_per_mtok = UsdField(source="output_nusd")
 
 

@@ -6,7 +6,7 @@ A provider's or a model's name never changes: releases, counters and the ledger 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypedDict, Unpack
+from typing import NotRequired, TypedDict, Unpack
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -40,12 +40,13 @@ class DeploymentChanges(TypedDict, total=False):
 
 
 class PriceAmounts(TypedDict):
-    """Nano-USD per million tokens of each kind."""
+    """Nano-USD per million tokens of each kind; what is kept in the cache for an hour may have no price of its own."""
 
     input_nusd: int
     cache_read_nusd: int
     cache_write_nusd: int
     output_nusd: int
+    cache_write_1h_nusd: NotRequired[int | None]
 
 
 @transaction.atomic
@@ -157,7 +158,7 @@ def set_price(deployment_id: int, price: PriceAmounts, *, actor: str, effective_
     deployment = Deployment.objects.select_for_update(of=("self",)).select_related("model").get(pk=deployment_id)
     starts_at = effective_from or timezone.now()
     before = price_at(deployment_id, starts_at)
-    if before is not None and before.amounts == price:
+    if before is not None and before.amounts == {"cache_write_1h_nusd": None} | price:
         return before
     row = _add_price(deployment, price, starts_at, actor)
     announce_change(deployment.model.organization_id, actor=actor)

@@ -172,7 +172,8 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
             {
                 "fields": (
                     *("amount", "hold", "quality", "price_version"),
-                    *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
+                    *("input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
+                    *("output_tokens", "reasoning_tokens"),
                     *("input_bound_tokens", "requested_max_tokens", "granted_max_tokens"),
                 )
             },

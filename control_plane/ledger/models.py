@@ -48,6 +48,7 @@ class UsageEvent(models.Model):
     input_tokens = models.BigIntegerField()
     cache_read_tokens = models.BigIntegerField()
     cache_write_tokens = models.BigIntegerField()
+    cache_write_1h_tokens = models.BigIntegerField(db_default=0)
     output_tokens = models.BigIntegerField()
     reasoning_tokens = models.BigIntegerField()
     quality = models.TextField(choices=QUALITIES)

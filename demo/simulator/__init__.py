@@ -1,1 +1,1 @@
-"""A provider that answers like OpenAI, bills like OpenAI and shows its books: the oracle of every end-to-end test."""
+"""A provider that answers and bills like OpenAI and Anthropic: the oracle of every end-to-end test."""

@@ -22,9 +22,10 @@ class Completion:
     """One answer: the tokens of each choice, and the ways to write them."""
 
     def __init__(self, request: ChatRequest, call: Call, behaviour: Behaviour) -> None:
-        wanted_tokens = _wanted_tokens(request, behaviour)
-        self.finish_reason = "length" if wanted_tokens >= request.max_output_tokens else "stop"
-        self.tokens = min(wanted_tokens, request.max_output_tokens)
+        wanted = wanted_tokens(request.prompt, request.max_output_tokens, behaviour)
+        self.finish_reason = "length" if wanted >= request.max_output_tokens else "stop"
+        self.tokens = min(wanted, request.max_output_tokens)
+        self.choices = request.choices
         self._request = request
         self._call = call
         self._head = {
@@ -90,10 +91,11 @@ def usage_of(call: Call) -> dict[str, Any]:
     }
 
 
-def _wanted_tokens(request: ChatRequest, behaviour: Behaviour) -> int:
+def wanted_tokens(prompt: str, most_tokens: int, behaviour: Behaviour) -> int:
+    """How long an answer would be: as the behaviour says, or as the prompt decides."""
     if behaviour.output_tokens == "max":
-        return request.max_output_tokens
+        return most_tokens
     if behaviour.output_tokens is not None:
         return behaviour.output_tokens
-    digest = hashlib.sha256(request.prompt.encode()).digest()
+    digest = hashlib.sha256(prompt.encode()).digest()
     return 30 + int.from_bytes(digest[:2], "big") % 90

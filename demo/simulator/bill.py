@@ -10,12 +10,24 @@ _TOKENS_PER_PRICE = Decimal(1_000_000)
 _NUSD_PER_USD = Decimal(1_000_000_000)
 
 
-def amount_nusd(price: PriceList, *, input_tokens: int, cache_read_tokens: int, output_tokens: int) -> int:
-    """The bill of one call in nano-USD; `cache_read_tokens` are part of `input_tokens`."""
+def amount_nusd(
+    price: PriceList,
+    *,
+    input_tokens: int,
+    cache_read_tokens: int,
+    output_tokens: int,
+    cache_write_tokens: int = 0,
+    cache_write_1h_tokens: int = 0,
+) -> int:
+    """The bill of one call in nano-USD; what the cache read, wrote, and wrote for an hour, each by itself, is part of
+    `input_tokens`."""
+    uncached_tokens = input_tokens - cache_read_tokens - cache_write_tokens - cache_write_1h_tokens
     with localcontext(prec=60):
         usd = (
-            (input_tokens - cache_read_tokens) * Decimal(price.input_usd_per_mtok)
+            uncached_tokens * Decimal(price.input_usd_per_mtok)
             + cache_read_tokens * Decimal(price.cache_read_usd_per_mtok)
+            + cache_write_tokens * Decimal(price.cache_write_usd_per_mtok)
+            + cache_write_1h_tokens * Decimal(price.cache_write_1h_usd_per_mtok or 0)
             + output_tokens * Decimal(price.output_usd_per_mtok)
         ) / _TOKENS_PER_PRICE
         return int((usd * _NUSD_PER_USD).to_integral_value(ROUND_CEILING))

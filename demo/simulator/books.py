@@ -23,19 +23,22 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     `output_tokens`: None lets the prompt decide, "max" fills the request's limit exactly; a number is cut at that
     limit, as a provider does. `fail_times` None means every call until told otherwise. A stream is broken off
-    after `cut_after_tokens`. `cache_read_tokens` is cut at the call's input tokens.
+    after `cut_after_tokens`. `cache_read_tokens` is cut at the call's input tokens. Anthropic's cache writes
+    `cache_write_tokens` of what is left, for as long as the request asks for, or nothing.
     """
 
     first_token_ms: int = 0
     token_ms: float = 0
     output_tokens: int | Literal["max"] | None = None
     cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
     fail_status: int | None = None
     fail_times: int | None = None
     cut_after_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        numbers = (self.first_token_ms, self.token_ms, self.cache_read_tokens, self.fail_times, self.cut_after_tokens)
+        cached = (self.cache_read_tokens, self.cache_write_tokens)
+        numbers = (self.first_token_ms, self.token_ms, *cached, self.fail_times, self.cut_after_tokens)
         if any(number is not None and number < 0 for number in (*numbers, self.output_tokens) if number != "max"):
             raise ValueError("a behaviour's numbers cannot be negative")
         if self.fail_status is not None and not 400 <= self.fail_status <= 599:
@@ -45,7 +48,7 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 @dataclass(slots=True)
 class Call:
     """One line of the books. Refused calls stand here too, with no tokens; without an account where the
-    bearer token was not one of ours. `header_names` are those of the request, so that a test can ask what a
+    key was not one of ours. `header_names` are those of the request, so that a test can ask what a
     gateway has let through."""
 
     account: str | None
@@ -56,6 +59,8 @@ class Call:
     status: int = 200
     input_tokens: int = 0
     cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     output_tokens: int = 0
     finished: bool = False
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(15)}")
@@ -69,6 +74,8 @@ class Call:
             self.model.price,
             input_tokens=self.input_tokens,
             cache_read_tokens=self.cache_read_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            cache_write_1h_tokens=self.cache_write_1h_tokens,
             output_tokens=self.output_tokens,
         )
 
@@ -82,7 +89,7 @@ class Call:
     def as_row(self) -> dict[str, Any]:
         """The line as `GET /_books` shows it."""
         names = ("id", "client_request_id", "header_names", "account", "stream", "status", "finished", "amount_nusd")
-        tokens = ("input_tokens", "cache_read_tokens", "output_tokens")
+        tokens = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens")
         return {"model": self.model and self.model.name} | {name: getattr(self, name) for name in names + tokens}
 
 

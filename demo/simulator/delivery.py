@@ -9,18 +9,17 @@ from aiohttp import web
 
 from demo.simulator.answers import Completion
 from demo.simulator.books import Behaviour, Call
-from demo.simulator.requests import ChatRequest
+from demo.simulator.messages import Message
 
 
 async def deliver(
-    request: web.Request, chat: ChatRequest, call: Call, behaviour: Behaviour, headers: dict[str, str]
+    request: web.Request, completion: Completion | Message, call: Call, behaviour: Behaviour, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Answer one call, streamed or whole, and leave in the books what was sent of it."""
-    completion = Completion(chat, call, behaviour)
-    if not chat.stream:
+    if not call.stream:
         await asyncio.sleep((behaviour.first_token_ms + behaviour.token_ms * completion.tokens) / 1000)
         if not _is_gone(request):
-            call.output_tokens, call.finished = completion.tokens * chat.choices, True
+            call.output_tokens, call.finished = completion.tokens * completion.choices, True
         return web.json_response(completion.whole(), headers=headers)
     answer = web.StreamResponse(headers=headers | {"content-type": "text/event-stream; charset=utf-8"})
     await asyncio.sleep(behaviour.first_token_ms / 1000)
@@ -37,7 +36,7 @@ async def deliver(
 
 
 async def _send_words(
-    request: web.Request, answer: web.StreamResponse, call: Call, completion: Completion, behaviour: Behaviour
+    request: web.Request, answer: web.StreamResponse, call: Call, completion: Completion | Message, behaviour: Behaviour
 ) -> bool:
     """Whether every word went out; a stream that is to be cut is cut here."""
     due_s = time.monotonic()

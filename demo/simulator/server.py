@@ -1,4 +1,5 @@
-"""The provider's HTTP side: `POST /v1/chat/completions`, and the pages where a test steers it and reads its books."""
+"""The provider's HTTP side: `POST /v1/chat/completions` and `/v1/messages`, and the pages where a test steers it and
+reads its books."""
 
 from __future__ import annotations
 
@@ -6,19 +7,24 @@ import asyncio
 import logging
 import secrets
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from demo.catalog import demo_models
+from demo.catalog import DemoModel, demo_models
+from demo.simulator import messages
+from demo.simulator.answers import Completion
 from demo.simulator.books import ACCOUNT_PREFIX, Behaviour, Books, Call
 from demo.simulator.delivery import deliver
 from demo.simulator.errors import ProviderError, incorrect_key, invalid, missing_key, ordered_failure
-from demo.simulator.requests import ChatRequest, read_body, read_chat_request, requested_model
+from demo.simulator.messages import Message, read_message_request
+from demo.simulator.requests import read_body, read_chat_request, requested_model
 
 _MOST_REQUEST_BYTES = 64 * 1024 * 1024
 _INLINE_BYTES = 32 * 1024
+_Request = TypeVar("_Request")
 _log = logging.getLogger("simulator")
 
 
@@ -36,6 +42,7 @@ class Simulator:
                 web.get("/", self.show_ready),
                 web.get("/v1/models", self.list_models),
                 web.post("/v1/chat/completions", self.complete_chat),
+                web.post("/v1/messages", self.write_message),
                 web.get("/_behaviour", self.show_behaviour),
                 web.put("/_behaviour", self.set_behaviour),
                 web.get("/_books", self.show_books),
@@ -75,32 +82,69 @@ class Simulator:
     async def complete_chat(self, request: web.Request) -> web.StreamResponse:
         started_s = time.monotonic()
         account = _bearer(request)
-        names = tuple(sorted({name.lower() for name in request.headers}))
-        call = self._books.enter(Call(_known(account), request.headers.get("x-client-request-id"), names))
+        call = self._entered(request, account)
         try:
-            chat, behaviour = await self._admit(request, account, call)
+            body, model, behaviour = await self._admit(request, account, "openai_chat")
+            chat = await _read(read_chat_request, body, model, request)
         except ProviderError as error:
             call.status, call.finished = error.status, True
             return web.json_response(error.body(), status=error.status, headers=_headers(started_s, error.status))
         call.model, call.stream, call.input_tokens = chat.model, chat.stream, chat.input_tokens
         call.cache_read_tokens = min(behaviour.cache_read_tokens, chat.input_tokens)
-        answer = await deliver(request, chat, call, behaviour, _headers(started_s, 200))
+        answer = await deliver(request, Completion(chat, call, behaviour), call, behaviour, _headers(started_s, 200))
         _log.info("%s %s", account, call.summary())
         return answer
 
-    async def _admit(self, request: web.Request, account: str | None, call: Call) -> tuple[ChatRequest, Behaviour]:
+    async def write_message(self, request: web.Request) -> web.StreamResponse:
+        account = request.headers.get("x-api-key") or _bearer(request)
+        call = self._entered(request, account)
+        call.id = f"msg_{secrets.token_hex(12)}"
+        try:
+            if "anthropic-version" not in request.headers:
+                raise invalid("anthropic-version: header is required")
+            body, model, behaviour = await self._admit(request, account, "anthropic_messages")
+            asked = await _read(read_message_request, body, model, request)
+        except ProviderError as error:
+            call.status, call.finished = error.status, True
+            return web.json_response(
+                messages.error_body(error), status=error.status, headers=_anthropic_headers(error.status)
+            )
+        call.model, call.stream, call.input_tokens = asked.model, asked.stream, asked.input_tokens
+        messages.enter_cached(call, asked, behaviour)
+        answer = await deliver(request, Message(asked, call, behaviour), call, behaviour, _anthropic_headers(200))
+        _log.info("%s %s", account, call.summary())
+        return answer
+
+    def _entered(self, request: web.Request, account: str | None) -> Call:
+        names = tuple(sorted({name.lower() for name in request.headers}))
+        return self._books.enter(Call(_known(account), request.headers.get("x-client-request-id"), names))
+
+    async def _admit(
+        self, request: web.Request, account: str | None, protocol: str
+    ) -> tuple[dict[str, Any], DemoModel, Behaviour]:
+        """The body, the model that it names, and how this account is answered.
+
+        Raises:
+            ProviderError: the account or the model is none, or the call is to fail.
+        """
         if account is None:
             raise missing_key()
         if _known(account) is None:
             raise incorrect_key()
         if (failure := self._books.take_failure(account)) is not None:
             raise ordered_failure(failure)
-        data = await request.read()
-        body = read_body(data)
-        model = requested_model(body, self._models)
-        if len(data) <= _INLINE_BYTES:
-            return read_chat_request(body, model), self._books.behaviour(account)
-        return await asyncio.to_thread(read_chat_request, body, model), self._books.behaviour(account)
+        body = read_body(await request.read())
+        served = {name: model for name, model in self._models.items() if model.protocol == protocol}
+        return body, requested_model(body, served), self._books.behaviour(account)
+
+
+async def _read(
+    read: Callable[[dict[str, Any], DemoModel], _Request], body: dict[str, Any], model: DemoModel, request: web.Request
+) -> _Request:
+    """Read the request; a large one, whose tokens take long to count, beside the others."""
+    if (request.content_length or 0) <= _INLINE_BYTES:
+        return read(body, model)
+    return await asyncio.to_thread(read, body, model)
 
 
 def _bearer(request: web.Request) -> str | None:
@@ -136,3 +180,15 @@ def _headers(started_s: float, status: int) -> dict[str, str]:
     if status == 429:
         headers["retry-after"] = 1
     return {name: str(value) for name, value in headers.items()}
+
+
+def _anthropic_headers(status: int) -> dict[str, str]:
+    """Headers of every Anthropic answer, https://docs.anthropic.com/en/api/rate-limits#response-headers"""
+    headers = {
+        "request-id": f"req_{secrets.token_hex(12)}",
+        "anthropic-organization-id": "simulator",
+        "anthropic-ratelimit-requests-limit": "4000",
+        "anthropic-ratelimit-requests-remaining": "3999",
+        "anthropic-ratelimit-requests-reset": "2026-01-01T00:00:00Z",
+    }
+    return headers | ({"retry-after": "1"} if status == 429 else {})

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 import httpx
+from anthropic import Anthropic
 from openai import OpenAI
 
 PROVIDER_MODEL: Final = "gpt-4o-mini"
@@ -24,7 +25,21 @@ PRICE: Final = {
     "output_usd_per_mtok": "0.60",
 }
 
+# What `System.new_team` needs to know of a model at Anthropic.
+CLAUDE: Final[dict[str, Any]] = {
+    "protocol": "anthropic_messages",
+    "provider_model": "claude-haiku-4-5",
+    "price": {
+        "input_usd_per_mtok": "1.00",
+        "cache_read_usd_per_mtok": "0.10",
+        "cache_write_usd_per_mtok": "1.25",
+        "cache_write_1h_usd_per_mtok": "2.00",
+        "output_usd_per_mtok": "5.00",
+    },
+}
+
 Found = TypeVar("Found")
+Client = TypeVar("Client", OpenAI, Anthropic)
 
 
 def eventually(look: Callable[[], Found | None], *, within_s: float, what: str) -> Found:
@@ -54,6 +69,11 @@ class Team:
         """The unmodified OpenAI SDK with its base URL changed; without retries, so that a test sees each answer."""
         base_url = f"{self.system.gateway}/v1"
         return self.system.closing(OpenAI(base_url=base_url, api_key=key or self.key, max_retries=0, timeout=60))
+
+    def anthropic(self, *, key: str | None = None, max_retries: int = 0) -> Anthropic:
+        """The unmodified Anthropic SDK with its base URL changed."""
+        sdk = Anthropic(base_url=self.system.gateway, api_key=key or self.key, max_retries=max_retries, timeout=60)
+        return self.system.closing(sdk)
 
     def post(self, body: bytes | dict[str, Any], **headers: str) -> httpx.Response:
         """A raw chat completion request with this team's key."""
@@ -121,7 +141,7 @@ class System:
     def __exit__(self, *_exception: object) -> None:
         self._to_close.close()
 
-    def closing(self, client: OpenAI) -> OpenAI:
+    def closing(self, client: Client) -> Client:
         """Have a client closed when the tests are through."""
         self._to_close.callback(client.close)
         return client
@@ -140,8 +160,11 @@ class System:
         answer = self.api.patch(path, json=fields)
         assert answer.status_code == 200, answer.text
 
-    def new_team(self, name: str, *, cap_nusd: int = 10_000_000_000, max_output_tokens: int = 4096) -> Team:
-        """Make a team that may use one model of its own, with a hard monthly budget."""
+    def new_team(
+        self, name: str, *, cap_nusd: int = 10_000_000_000, max_output_tokens: int = 4096, **deployment: Any
+    ) -> Team:
+        """Make a team that may use one model of its own, with a hard monthly budget; `deployment` says how it is
+        served, if not at OpenAI."""
         slug = f"{name}-{uuid.uuid4().hex[:8]}"
         account = f"sk-sim-{slug}"
         self.create("providers", name=slug, base_url=f"{self.provider}/v1", credential=account)
@@ -152,7 +175,8 @@ class System:
             max_output_tokens=max_output_tokens,
             default_output_tokens=min(1024, max_output_tokens),
         )
-        self.create("deployments", model=slug, provider=slug, provider_model=PROVIDER_MODEL, price=PRICE)
+        served = {"provider_model": PROVIDER_MODEL, "price": PRICE} | deployment
+        self.create("deployments", model=slug, provider=slug, **served)
         self.create("teams", slug=slug, name=slug, tier="normal", models=[slug])
         key = self.create("keys", team=slug, name=f"{slug}-prod")
         budget = self.create(

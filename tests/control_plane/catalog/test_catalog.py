@@ -62,7 +62,22 @@ def test_a_deployment_is_in_the_policy_when_its_creation_answers(api: Api) -> No
             ),
         ),
     )
-    assert created["price"] == PRICE
+    assert created["price"] == PRICE | {"cache_write_1h_usd_per_mtok": None}
+
+
+def test_an_hour_in_the_cache_can_have_a_price_of_its_own_and_lose_it_again(api: Api) -> None:
+    deployment = api.deployment(protocol="anthropic_messages", price=PRICE | {"cache_write_1h_usd_per_mtok": "0.30"})
+    path = f"deployments/{deployment['id']}"
+
+    assert deployment["price"]["cache_write_1h_usd_per_mtok"] == "0.30"
+    assert api.policy().deployments[0].protocol == "anthropic_messages"
+    first = current_price(api)
+    assert first.cache_write_1h_nusd == 300_000_000
+    api.change(path, price={"output_usd_per_mtok": "0.60"})
+    assert current_price(api) == first
+    api.change(path, price={"cache_write_1h_usd_per_mtok": None})
+    assert current_price(api).cache_write_1h_nusd is None
+    assert current_price(api).version != first.version
 
 
 def test_a_credential_is_sealed_in_rows_and_policy_and_never_shown(api: Api) -> None:
