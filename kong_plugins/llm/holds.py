@@ -59,6 +59,11 @@ class Holds:
             result = self._store.reserve(reservation)
         except StoreUnavailable as error:
             return self._reserve_without_redis(reservation, error)
+        except BaseException:
+            # The handler is ended while it waits for Redis, which may hold the call all the same.
+            if not reservation.probe:
+                self._give_up(reservation)
+            raise
         if isinstance(result, Unready):
             raise undecided(PolicyBehind if result.reason == "stale_policy" else PolicyUnavailable)
         self._decided_at_ms[reservation.organization] = asked_at_ms

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
 
 import msgspec
 import pytest
 import redis
+from gevent import GreenletExit
 
 from kong_plugins.llm.admission import Admission
 from kong_plugins.llm.credentials import seal_credential
@@ -23,6 +25,7 @@ from kong_plugins.llm.errors import (
     UnsupportedEncoding,
 )
 from kong_plugins.llm.grants import USEFUL_OUTPUT_TOKENS, Grant
+from kong_plugins.llm.limits import Reservation
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.release import Limit, Scope
 from kong_plugins.llm.store import Store
@@ -271,6 +274,33 @@ def test_a_hold_whose_answer_was_lost_is_given_back(gateway: Gateway, network: L
     assert state.held == first.meter.hold_nusd
     [voided] = gateway.events()
     assert (voided.kind, voided.outcome, voided.amount_nusd) == ("voided", "undecided", 0)
+
+
+class EndedWhileRedisDecides(Store):
+    """A store to whose answer nobody listens any more: the plugin server has ended the handler, which took too long."""
+
+    def reserve(self, reservation: Reservation) -> NoReturn:
+        super().reserve(reservation)
+        raise GreenletExit
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_a_hold_whose_handler_was_ended_before_the_answer_came_is_given_back(gateway: Gateway, probe: bool) -> None:
+    gateway.publish(budgets=(BUDGET,))
+    period = gateway.set_cap(10**9)
+    outbox = Outbox(gateway.store, None)
+    outbox.start()
+    admission = Admission(EndedWhileRedisDecides(gateway.store.connection), gateway.settings, outbox=outbox)
+
+    with pytest.raises(GreenletExit):
+        admission.admit(gateway.caller(), body(), "openai_chat", probe=probe)
+    eventually(lambda: gateway.store.open_holds(gateway.organization) == 0, "it is given back")
+    outbox.close()
+
+    state = gateway.store.budget_state(gateway.organization, BUDGET.id, "search", period)
+    assert state is not None
+    assert state.held == 0
+    assert [event.outcome for event in gateway.events()] == ([] if probe else ["undecided"])
 
 
 def test_a_credential_that_cannot_be_opened_holds_nothing(gateway: Gateway) -> None:
