@@ -135,6 +135,18 @@ def test_tokens_that_were_not_used_are_given_back_to_their_own_slice(engine: Eng
     assert isinstance(engine.reserve(tokens=1), Denied)
 
 
+def test_what_others_have_used_since_is_not_touched_by_what_comes_back(engine: Engine) -> None:
+    engine.enforce(limit("tokens", 100))
+    early = engine.hold(tokens=50)
+    engine.pass_time(30_000)
+    engine.hold(tokens=50)
+    engine.post(early, tokens=10)
+    engine.pass_time(31_000)
+
+    assert isinstance(engine.reserve(tokens=51), Denied)
+    engine.hold(tokens=50)
+
+
 def test_the_oldest_slice_counts_whole_until_all_of_it_has_left(engine: Engine) -> None:
     engine.enforce(limit("requests", 1))
     engine.hold()
