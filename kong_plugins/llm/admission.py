@@ -168,6 +168,8 @@ class Admission:
                 is_last=is_last,
                 may_wait=is_last and visit.may_wait,
                 place=visit.place,
+                waited_ms=visit.queued_ms or 0,
+                patience_ms=visit.patience_ms,
             )
             result = self._holds.reserve(reservation)
             if is_last or not isinstance(result, Denied):

@@ -107,7 +107,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     instants and amounts, and what says how the call ended. A `probe` is decided in the same way and writes nothing.
 
     Where `is_last` is false another candidate is tried after this one: being refused is no event then. A call that
-    `may_wait` is told its `place` in the lines, with which it asks again. Where Redis is away, one that may go on
+    `may_wait` is told its `place` in line, with which it asks again, and with how long it has waited; `patience_ms` is
+    how long it would at most, if that is less than a rule allows. Where Redis is away, one that may go on
     `without_redis` does, if this gateway's own count of its limits lets it.
     """
 
@@ -125,6 +126,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     is_last: bool = True
     may_wait: bool = False
     place: int | None = None
+    waited_ms: int = 0
+    patience_ms: int | None = None
     without_redis: bool = False
 
     def __post_init__(self) -> None:
@@ -163,7 +166,8 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
     """A limit or a budget refused and nothing is held.
 
     `retry_after_ms` is when the limit would admit the call if nothing else changed; None where waiting cannot help:
-    for a budget, and for a call that is larger than the whole limit. `limits` are told only where a limit refused.
+    for a budget, unless it is only that others stand in its line, and for a call that is larger than the whole limit.
+    `limits` are told only where a limit refused.
     """
 
     check: LimitCheck | BudgetCheck
@@ -172,7 +176,7 @@ class Denied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing is held yet: the call stands in the line of `check`, and maybe in others.
+    """Nothing is held yet: the call stands in the line of `check`.
 
     It has to ask again within `retry_ms`, with its `place`; sooner where something was freed. One that has not asked
     for three seconds has lost its turn to those behind it.

@@ -22,7 +22,7 @@ def refusal_of(denied: Denied, *, protocol: str, now_ms: int, queued_ms: int | N
     """The answer to a call that a limit or a budget has refused, maybe after a wait."""
     scope = denied.check.scope_name
     queued = {} if queued_ms is None else {QUEUED_HEADER: str(queued_ms)}
-    if isinstance(denied.check, BudgetCheck):
+    if isinstance(denied.check, BudgetCheck) and denied.retry_after_ms is None:
         message = f"The {scope} does not cover this request."
         return InsufficientQuota(
             message, scope=scope, earliest_at_ms=_period_end_ms(denied.check, now_ms), more_headers=queued
@@ -31,8 +31,11 @@ def refusal_of(denied: Denied, *, protocol: str, now_ms: int, queued_ms: int | N
     if denied.retry_after_ms is None:
         message = f"The request asks for more than the {scope} ever admits."
         return RequestTooLarge(message, scope=scope, more_headers=headers)
+    is_budget = isinstance(denied.check, BudgetCheck)
     return RateLimitExceeded(
-        f"The {scope} is reached. Try again later.",
+        f"Other requests wait for the {scope}. Try again."
+        if is_budget
+        else f"The {scope} is reached. Try again later.",
         scope=scope,
         retry_after_ms=denied.retry_after_ms,
         earliest_at_ms=now_ms + denied.retry_after_ms,

@@ -125,12 +125,14 @@ def _limit(standing: LimitState) -> LimitStanding:
 
 def _budget(store: Store, organization: str, check: BudgetCheck, now_ms: int) -> BudgetStanding:
     period = check.current if now_ms < check.current.end_ms else check.following
-    known = store.budget_state(organization, check.id, check.subject, period.name, tier=check.tier)
-    cap = check.each_cap if known is None else known.cap
-    if cap is None:
+    known = store.budget_state(
+        organization, check.id, check.subject, period.name, tier=check.tier, each_cap=check.each_cap
+    )
+    if known is None:
         raise _unknown(PolicyUnavailable)
+    cap = known.cap
     cap = cap if check.share_percent is None else cap * check.share_percent // 100
-    remaining = max(0, cap - (known.spent + known.held if known else 0))
+    remaining = max(0, cap - known.spent - known.held)
     shown = BudgetStanding(
         name=check.scope_name,
         scope=check.kind,

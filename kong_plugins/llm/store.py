@@ -158,12 +158,19 @@ class Store:
         return bool(self.connection.run("set_cap", names, arguments))
 
     def budget_state(
-        self, organization: str, budget_id: str, subject: str, period_name: str, *, tier: Tier | None = None
+        self,
+        organization: str,
+        budget_id: str,
+        subject: str,
+        period_name: str,
+        *,
+        tier: Tier | None = None,
+        each_cap: int | None = None,
     ) -> BudgetState | None:
-        """How a budget stands, its cap as it is in force now; None where it has none. With a tier, what its share has
-        spent and holds."""
+        """How a budget stands, its cap as in force now; None where it has none. With a tier, what its share has spent
+        and holds. `each_cap` is the policy's, for a subject for which no cap has been set."""
         name = budget_name(organization, budget_id, subject, period_name)
-        state = self.connection.run("budget_state", [name], [tier or ""])
+        state = self.connection.run("budget_state", [name], [tier or "", "" if each_cap is None else each_cap])
         return None if state is None else BudgetState(*state)
 
     def period_end(
@@ -200,7 +207,7 @@ class Store:
         return Denied(check=check, retry_after_ms=retry_after_ms, limits=states)
 
     def leave(self, organization: str, request_id: str) -> None:
-        """Take a call out of every line in which it waits."""
+        """Take a call out of the line in which it waits."""
         check_request_id(request_id)
         self.connection.run("leave", [live_name(organization, "waiting")], [request_id])
 

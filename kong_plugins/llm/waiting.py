@@ -139,6 +139,7 @@ class Visit:
         self.organization = organization
         self.request_id = request_id
         self.size_bytes = size_bytes
+        self.patience_ms = patience_ms
         # Its place in Redis, once it has one, and the line of this node in which it stands.
         self.place: int | None = None
         self.line: _Line | None = None

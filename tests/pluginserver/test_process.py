@@ -30,7 +30,14 @@ def test_a_dump_is_kongs_description_of_the_plugin_and_nothing_else() -> None:
             "Version": "1.2.3",
             "Schema": {
                 "name": "trial",
-                "fields": [{"config": {"type": "record", "fields": [{"behaviour": {"type": "string"}}]}}],
+                "fields": [
+                    {
+                        "config": {
+                            "type": "record",
+                            "fields": [{"behaviour": {"type": "string"}}, {"protocol": {"type": "string"}}],
+                        }
+                    }
+                ],
             },
         }
     ]

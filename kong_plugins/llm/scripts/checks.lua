@@ -44,10 +44,11 @@ local function degrades(budget)
   return percent and budget.cap - budget.free >= share_of(budget.cap, percent)
 end
 
--- How much a budget lets the call have; nil where it refuses. While others hold some of it, a partial grant takes at
+-- How much a budget lets the call have; nil where it refuses. What costs nothing it lets pass, also when it is overdrawn.
+-- While others hold some of it, a partial grant takes at
 -- most half of what is free above the floor, so that they get some too.
 local function grant_of(budget)
-  if not budget.refuses or budget.cost <= budget.free then
+  if not budget.refuses or budget.cost == 0 or budget.cost <= budget.free then
     return budget.cost
   elseif budget.floor > budget.free then
     return nil
@@ -126,7 +127,7 @@ local function shadows()
     end
   end
   for _, budget in ipairs(call.budgets) do
-    if budget.shadow and budget.floor > budget.free then
+    if budget.shadow and budget.cost > 0 and budget.floor > budget.free then
       found[#found + 1] = budget
     end
   end

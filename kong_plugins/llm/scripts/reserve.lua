@@ -10,9 +10,10 @@
 --        kept, in ms, 6 how long the period of a subject without a cap of its own is kept after its end, in ms
 -- Result {'granted', reserved_at_ms, granted nano-USD, {remaining and reset_ms of each limit}, {checks that only a
 --        shadow lets pass}}
---        {'denied', number of the check, retry_after_ms, or -1 where waiting is no help, {remaining and reset_ms of
+--        {'denied', number of the check, retry_after_ms, or -1 where waiting is no help (of a budget that others only
+--        wait for, it is), {remaining and reset_ms of
 --        each limit, where a limit refuses}}
---        {'waiting', number of the check, place in the lines, in how many ms to ask again at the latest}
+--        {'waiting', number of the check, place in line, in how many ms to ask again at the latest}
 --        {'unready', reason}
 --        A probe gets the answer that the call would get now, and nothing at all is written.
 --        Checks count from 1, limits before budgets. A repeated id gets its first answer again while its hold is open,
@@ -23,12 +24,14 @@
 
 local HOUR_MS = 3600000
 
--- Until when the call may stand in a check's line; 0 where it may not.
+-- Until when the call may stand in a check's line; 0 where it may not. How long it has waited, its gateway knows: by a
+-- clock that nobody can set.
 local function may_wait_until_ms(check, now)
   if not call.may_wait or not call.is_last then
     return 0
   end
-  return (call.place and asked_at_ms(call.place) or now) + (check.queue_ms or 0)
+  local queue_ms = check.queue_ms or 0
+  return now + math.min(queue_ms, call.patience_ms or queue_ms) - call.waited_ms
 end
 
 -- Whether waiting for a budget could help: others hold enough of it, or its period ends in time.
@@ -45,13 +48,19 @@ local function is_limit_worth_waiting(limit, now)
 end
 
 -- The checks that would let the call pass, but have another one standing before it in their line.
-local function preceding(is_refusing, now)
-  local found = {}
+local function preceding(refusing, now)
+  local found, is_refusing = {}, {}
+  if redis.call('EXISTS', KEYS[8]) == 0 then
+    return found
+  end
+  for _, check in ipairs(refusing) do
+    is_refusing[check] = true
+  end
   local place = call.place or end_of_tier(call.tier)
   for _, checks in ipairs({ call.limits, call.budgets }) do
     for _, check in ipairs(checks) do
       if check.queue_ms and not is_refusing[check]
-        and is_preceded(KEYS[8], line_key(KEYS[8], check), place, call.request_id, now, call.probe) then
+        and is_preceded(KEYS[8], line_key(KEYS[8], check), place, call.request_id, now) then
         found[#found + 1] = check
       end
     end
@@ -113,6 +122,14 @@ local function write_refusal(check, answer, now)
   redis.call('SET', KEYS[1], cmsgpack.pack({ state = 'denied', answer = answer }), 'PX', ARGV[4])
 end
 
+-- A subject that nobody knew beforehand gets its period with the first call that is decided on.
+local function keep_period(budget, now)
+  local identity = budget.identities[budget.period == budget.current and 1 or 2]
+  redis.call('HSET', budget.key, 'each_cap', integer_text(budget.each_cap), 'thresholds', budget.thresholds,
+    'identity', identity)
+  redis.call('PEXPIRE', budget.key, integer_text(budget.period.end_ms - now + ARGV[6]))
+end
+
 local function deny(check, retry_after_ms, now)
   local answer = { 'denied', check.number, retry_after_ms, check.window_ms and limit_states(false, now) or {} }
   if call.probe then
@@ -121,33 +138,26 @@ local function deny(check, retry_after_ms, now)
   keep_rings_of_a_clock_set_back()
   if call.is_last then
     write_refusal(check, answer, now)
-    leave_lines(KEYS[8], call.request_id)
+    leave_line(KEYS[8], call.request_id)
   end
   if check.period and not check.tier and check.floor > check.free then
+    if check.each_cap then
+      keep_period(check, now)
+    end
     fire_thresholds(check.key, KEYS[6], now, true)
   end
   return answer
 end
 
--- Has the call stand in the line of every check that does not let it pass, and in no other.
-local function wait(refusing, is_refusing, retry_after_ms, now)
-  local lines = {}
-  for number, check in ipairs(refusing) do
-    lines[number] = line_key(KEYS[8], check)
-  end
-  local place = call.place or last_place(lines, call.tier, now)
+local function wait(refusing, retry_after_ms, now)
+  local check = narrowest(refusing)
+  local line = line_key(KEYS[8], check)
+  local place = call.place or last_place(line, call.tier, now)
   if not call.probe then
     keep_rings_of_a_clock_set_back()
-    for _, checks in ipairs({ call.limits, call.budgets }) do
-      for _, check in ipairs(checks) do
-        if check.queue_ms and not is_refusing[check] then
-          redis.call('ZREM', line_key(KEYS[8], check), call.request_id)
-        end
-      end
-    end
-    join_lines(KEYS[8], lines, place, call.request_id, now)
+    stand_in(KEYS[8], line, place, call.request_id, now)
   end
-  return { 'waiting', refusing[1].number, place, math.min(retry_after_ms, ASK_AGAIN_MS) }
+  return { 'waiting', check.number, place, math.min(retry_after_ms, ASK_AGAIN_MS) }
 end
 
 local function hold_limits(lease_end, now)
@@ -163,14 +173,6 @@ local function hold_limits(lease_end, now)
     end
   end
   return held
-end
-
--- A subject that nobody knew beforehand gets its period with its first call.
-local function keep_period(budget, now)
-  local identity = budget.identities[budget.period == budget.current and 1 or 2]
-  redis.call('HSET', budget.key, 'each_cap', integer_text(budget.each_cap), 'thresholds', budget.thresholds,
-    'identity', identity)
-  redis.call('PEXPIRE', budget.key, integer_text(budget.period.end_ms - now + ARGV[6]))
 end
 
 local function hold_budgets(granted, now)
@@ -219,7 +221,7 @@ local function hold(granted, now)
   }))
   redis.call('ZADD', KEYS[4], integer_text(lease_end), call.request_id)
   -- Also without a place: its first answer may have been lost.
-  leave_lines(KEYS[8], call.request_id)
+  leave_line(KEYS[8], call.request_id)
   return answer
 end
 
@@ -243,40 +245,28 @@ local function final_refusal(refusing_budgets, limits, now)
   return slowest(final, now)
 end
 
--- Those that refuse, those that have others waiting before this call, and all of them as a set.
-local function obstacles(refusing, now)
-  local is_refusing = {}
-  for _, check in ipairs(refusing) do
-    is_refusing[check] = true
-  end
-  local preceded = redis.call('EXISTS', KEYS[8]) == 1 and preceding(is_refusing, now) or {}
-  for _, check in ipairs(preceded) do
-    refusing[#refusing + 1], is_refusing[check] = check, true
-  end
-  return preceded, is_refusing
-end
-
 local function decide(stored, now)
   read_limits(stored, now)
   local granted, refusing = grants()
   local limits = refusing_limits()
-  local check, retry_after_ms = final_refusal(refusing, limits, now)
-  if check then
-    return deny(check, retry_after_ms, now)
+  local final, retry_after_ms = final_refusal(refusing, limits, now)
+  if final then
+    return deny(final, retry_after_ms, now)
   end
   local _, longest_ms = slowest(limits, now)
   local is_timed = #refusing == 0 and longest_ms > 0
   for _, limit in ipairs(limits) do
     refusing[#refusing + 1] = limit
   end
-  local preceded, is_refusing = obstacles(refusing, now)
-  for _, before in ipairs(preceded) do
-    if now >= may_wait_until_ms(before, now) then
-      return deny(before, before.window_ms and ASK_AGAIN_MS or -1, now)
+  local preceded = preceding(refusing, now)
+  for _, check in ipairs(preceded) do
+    if now >= may_wait_until_ms(check, now) then
+      return deny(check, ASK_AGAIN_MS, now)
     end
+    refusing[#refusing + 1] = check
   end
   if #refusing > 0 then
-    return wait(refusing, is_refusing, is_timed and #preceded == 0 and longest_ms or ASK_AGAIN_MS, now)
+    return wait(refusing, is_timed and #preceded == 0 and longest_ms or ASK_AGAIN_MS, now)
   end
   return hold(granted, now)
 end

@@ -15,6 +15,7 @@ from stack.ports import free_ports
 from stack.valkey import redis_url, valkey_program
 from tests.llm.store.engine import Engine
 from tests.llm.store.own_node import Node
+from tests.llm.store.waiter import SLOTS
 from tests.servers import eventually
 
 
@@ -99,3 +100,11 @@ def engine(client: redis.Redis, organization: str) -> Engine:
 def real_time(client: redis.Redis, organization: str) -> Engine:
     """An engine by Redis' own clock."""
     return Engine(client, organization, settable_clock=False)
+
+
+@pytest.fixture
+def busy(engine: Engine) -> Engine:
+    """One slot, which is taken."""
+    engine.enforce(SLOTS)
+    engine.hold(request_id="first")
+    return engine

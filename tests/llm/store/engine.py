@@ -37,6 +37,9 @@ local function now_ms()
 end
 """
 
+# In which ways one call may be asked for, beside what it demands.
+WAYS: Final = ("probe", "is_last", "may_wait", "place", "waited_ms", "patience_ms")
+
 _numbers: Final = itertools.count()
 
 
@@ -107,7 +110,7 @@ class Engine:
         who: Principal = fields.pop("principal", principal(organization=self.organization))
         request_id = fields.pop("request_id", f"r{next(_numbers)}")
         lease_ms = fields.pop("lease_ms", LEASE_MS)
-        way = {name: fields.pop(name) for name in ("probe", "is_last", "may_wait", "place") if name in fields}
+        way = {name: fields.pop(name) for name in WAYS if name in fields}
         demand = Demand(**fields)
         limits, budgets = checks_for(self.policy, who, demand, now_ms=self.now_ms)
         draft = {"request_id": request_id, "organization": self.organization, "team": who.team, "key": who.key}

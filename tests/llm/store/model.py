@@ -24,6 +24,7 @@ Check = LimitCheck | BudgetCheck
 Place = tuple[str, str, str]
 Line = tuple[str, str, Tier | None]
 
+BREADTHS = {"user": 1, "key": 2, "team": 3, "organization": 4}
 RANKS: dict[Tier, int] = {"critical": 0, "normal": 1, "experimental": 2}
 THERE_MS = 3000
 ASK_AGAIN_MS = 1000
@@ -72,11 +73,11 @@ class Hold:
 
 @dataclass(frozen=True)
 class Waiter:
-    """A call that waits: behind all of a smaller `place`, as long as it gives a sign of life."""
+    """A call that waits: in one line, behind all of a smaller `place`, as long as it gives a sign of life."""
 
     place: tuple[int, int]
     there_until_ms: int
-    lines: frozenset[Line]
+    line: Line
 
 
 class Model:
@@ -115,7 +116,7 @@ class Model:
         behind = [each for each in _checks(call) if each not in refusing and self._is_behind(each, call, now_ms)]
         for check in behind:
             if now_ms >= self._deadline_ms(check, call, now_ms):
-                return self._deny(check, call, now_ms, ASK_AGAIN_MS if isinstance(check, LimitCheck) else NEVER)
+                return self._deny(check, call, now_ms, ASK_AGAIN_MS)
         if refusing or behind:
             is_certain = not budgets and not behind
             longest_ms = max(self._wait_ms(each, now_ms) for each in limits) if is_certain else ASK_AGAIN_MS
@@ -179,7 +180,7 @@ class Model:
             return check.cost
         if not call.is_last and check.degrade_at_percent and (cap - free) * 100 >= cap * check.degrade_at_percent:
             return None
-        if check.cost <= free:
+        if check.cost == 0 or check.cost <= free:
             return check.cost
         if check.floor > free:
             return None
@@ -215,7 +216,9 @@ class Model:
         """Until when a call may wait for a check."""
         if not call.may_wait or not call.is_last:
             return 0
-        return _asked_at_ms(call, now_ms) + (check.queue_ms or 0)
+        queue_ms = check.queue_ms or 0
+        patience_ms = queue_ms if call.patience_ms is None else call.patience_ms
+        return now_ms + min(queue_ms, patience_ms) - call.waited_ms
 
     def _is_worth_waiting(self, check: Check, call: Reservation, now_ms: int) -> bool:
         deadline_ms = self._deadline_ms(check, call, now_ms)
@@ -232,7 +235,7 @@ class Model:
         """Whether a call that is still there stands before this one; a newcomer is behind all of its tier."""
         place = _waiting_place(call, now_ms) if call.place is not None else (RANKS[call.tier] + 1, 0)
         return check.queue_ms is not None and any(
-            now_ms < each.there_until_ms and _line(check) in each.lines and each.place < place
+            now_ms < each.there_until_ms and _line(check) == each.line and each.place < place
             for request_id, each in self.waiters.items()
             if request_id != call.request_id
         )
@@ -247,15 +250,14 @@ class Model:
             self.usage.append((f"{call.request_id}:1", "refused", 0))
             self.leave(call.request_id)
         if isinstance(check, BudgetCheck) and check.tier is None and check.floor > self._counted(check, now_ms)[1]:
-            place = _place(check, now_ms)
-            if place in self.accounts:
-                self._fire(place, self._cap(check, now_ms), refused=True)
+            self._fire(_place(check, now_ms), self._cap(check, now_ms), refused=True)
         return answer
 
     def _wait(self, obstacles: list[Check], call: Reservation, now_ms: int, retry_ms: float) -> Waiting:
-        lines = frozenset(map(_line, obstacles))
-        self.waiters[call.request_id] = Waiter(_waiting_place(call, now_ms), now_ms + THERE_MS, lines)
-        return Waiting(check=obstacles[0], place=0, retry_ms=int(retry_ms))
+        """Have it stand in the line of what is about the fewest callers."""
+        check = min(obstacles, key=lambda each: (BREADTHS[each.kind], each.tier is None))
+        self.waiters[call.request_id] = Waiter(_waiting_place(call, now_ms), now_ms + THERE_MS, _line(check))
+        return Waiting(check=check, place=0, retry_ms=int(retry_ms))
 
     def _hold(self, call: Reservation, now_ms: int) -> Granted:
         grants: dict[str, int] = {}
@@ -265,7 +267,9 @@ class Model:
             grants[budget.unit] = min(grants.get(budget.unit, grant), grant)
         nusd = call.hold_nusd and min(call.hold_nusd, grants.get("nusd", call.hold_nusd))
         shadows: list[Check] = [each for each in call.limits if self._wait_ms(each, now_ms) > 0]
-        shadows += [each for each in call.budgets if each.shadow and each.floor > self._counted(each, now_ms)[1]]
+        shadows += [
+            each for each in call.budgets if each.shadow and each.cost and each.floor > self._counted(each, now_ms)[1]
+        ]
         answer = Granted(
             reserved_at_ms=now_ms,
             granted_nusd=nusd or 0,

@@ -97,6 +97,26 @@ def test_what_each_user_has_spent_is_counted_and_reported_as_of_any_budget(engin
     assert crossed.period == engine.period_name(EACH_USER)
 
 
+def test_the_first_refusal_of_a_user_reports_the_whole_budget_though_nothing_was_ever_held(engine: Engine) -> None:
+    engine.enforce(EACH_USER)
+
+    assert isinstance(engine.reserve(principal=user(engine, "alice"), cost_nusd=300), Denied)
+
+    [crossed] = engine.thresholds()
+    assert (crossed.subject, crossed.percent, crossed.cap, crossed.spent) == ("alice", 100, 250, 0)
+
+
+def test_what_costs_nothing_is_no_matter_of_money_also_when_a_budget_is_overdrawn(engine: Engine) -> None:
+    engine.enforce(MONEY)
+    engine.set_cap(MONEY, 100)
+    engine.hold()
+    assert admitted(engine, 1, cost_nusd=0) == 1
+    engine.set_cap(MONEY, 50, version=2)
+
+    assert admitted(engine, 1, cost_nusd=0) == 1
+    assert admitted(engine, 1, cost_nusd=1) == 0
+
+
 def test_a_cap_that_is_set_for_one_user_goes_before_that_of_each(engine: Engine) -> None:
     engine.enforce(EACH_USER)
     engine.set_cap(EACH_USER, 400, subject="alice")

@@ -1,4 +1,4 @@
-"""Lines: who waits for a limit or a budget gets it in turn, and nobody waits for what cannot come."""
+"""Lines: who waits for a limit or a budget gets it in turn, and those who have gone hold up nobody."""
 
 from __future__ import annotations
 
@@ -11,44 +11,8 @@ import redis
 from kong_plugins.llm.limits import Denied, Granted, Waiting
 from kong_plugins.llm.release import Scope
 from tests.llm.cast import principal
-from tests.llm.store.engine import LEASE_MS, START_MS, Engine, budget, limit
-
-QUEUE_MS = 30_000
-SLOTS = limit("concurrency", 1, queue_ms=QUEUE_MS)
-MONEY = budget(queue_ms=QUEUE_MS)
-
-
-class Waiter:
-    """A call that asks until it knows."""
-
-    def __init__(self, engine: Engine, name: str, *, tier: str = "normal", **call: Any) -> None:
-        self._engine = engine
-        self.request_id = name
-        self._call = call | {"principal": principal(organization=engine.organization, tier=tier)}
-        self.answer: Any = None
-        self.ask()
-
-    def ask(self) -> Any:
-        place = self.answer.place if isinstance(self.answer, Waiting) else None
-        self.answer = self._engine.reserve(**self._call, request_id=self.request_id, may_wait=True, place=place)
-        return self.answer
-
-    @property
-    def waits(self) -> bool:
-        return isinstance(self.ask(), Waiting)
-
-
-def admitted(*waiters: Waiter) -> list[str]:
-    """Who is admitted when all of them ask, in this order."""
-    return [waiter.request_id for waiter in waiters if isinstance(waiter.ask(), Granted)]
-
-
-@pytest.fixture
-def busy(engine: Engine) -> Engine:
-    """One slot, which is taken."""
-    engine.enforce(SLOTS)
-    engine.hold(request_id="first")
-    return engine
+from tests.llm.store.engine import LEASE_MS, START_MS, Engine, limit
+from tests.llm.store.waiter import MONEY, QUEUE_MS, SLOTS, Waiter, admitted
 
 
 def test_a_call_waits_for_a_slot_and_gets_it_when_it_is_free(busy: Engine) -> None:
@@ -162,131 +126,41 @@ def test_a_place_is_kept_while_it_is_used(busy: Engine) -> None:
     assert admitted(third, second) == ["second"]
 
 
-def test_waiting_ends_at_the_rules_deadline_with_a_refusal(busy: Engine) -> None:
-    waiter = Waiter(busy, "second")
-    for _ in range(QUEUE_MS // 2000 - 1):
-        busy.pass_time(2000)
-        assert waiter.waits
-    busy.pass_time(2000)
-
-    assert isinstance(waiter.ask(), Denied)
-    assert busy.usage()[-1].refusing_scope == "team limit of concurrent requests"
-    busy.post("first")
-    assert isinstance(Waiter(busy, "third").answer, Granted), "who was refused stands in no line"
-
-
-def test_nobody_waits_for_requests_that_come_back_too_late(engine: Engine) -> None:
-    engine.enforce(limit("requests", 1, queue_ms=QUEUE_MS))
-    engine.hold()
-
-    assert isinstance(Waiter(engine, "early").answer, Denied)
-    engine.pass_time(40_000)
-    answer = Waiter(engine, "late").answer
-    assert isinstance(answer, Waiting)
-    assert answer.retry_ms == 1000
-
-
-def test_a_call_asks_again_when_the_window_lets_it_pass(engine: Engine) -> None:
-    engine.enforce(limit("requests", 1, window_ms=1000, queue_ms=QUEUE_MS))
-    engine.hold()
-    waiter = Waiter(engine, "second")
-    assert isinstance(waiter.answer, Waiting)
-
-    engine.pass_time(waiter.answer.retry_ms)
-    again = waiter.ask()
-    assert isinstance(again, Waiting)
-    assert again.retry_ms < 20, "a window of a second is over after a second and a sixtieth"
-    engine.pass_time(again.retry_ms)
-
-    assert isinstance(waiter.ask(), Granted)
-
-
-def test_nobody_waits_for_more_than_a_limit_ever_admits(engine: Engine) -> None:
-    engine.enforce(limit("tokens", 100, queue_ms=QUEUE_MS))
-
-    denied = Waiter(engine, "huge", tokens=101).answer
-
-    assert isinstance(denied, Denied)
-    assert denied.retry_after_ms is None
-
-
-def test_a_call_waits_for_money_that_others_hold(engine: Engine) -> None:
-    engine.enforce(MONEY)
-    engine.set_cap(MONEY, 150)
-    first = engine.hold()
-    waiter = Waiter(engine, "second")
-    assert isinstance(waiter.answer, Waiting)
-
-    engine.post(first, amount_nusd=40)
-
-    assert isinstance(waiter.ask(), Granted)
-    assert engine.state(MONEY) == (40, 100)
-    assert [event.percent for event in engine.thresholds()] == []
-
-
-def test_nobody_waits_for_money_that_is_spent(engine: Engine) -> None:
-    engine.enforce(MONEY)
-    engine.set_cap(MONEY, 150)
-    first, waiter = engine.hold(), Waiter(engine, "second")
-
-    engine.post(first, amount_nusd=100)
-
-    assert isinstance(waiter.ask(), Denied)
-    assert isinstance(Waiter(engine, "third").answer, Denied)
-    assert [event.percent for event in engine.thresholds()] == [50, 100]
-
-
-def test_a_raised_cap_is_as_good_as_a_release(engine: Engine) -> None:
-    engine.enforce(MONEY)
-    engine.set_cap(MONEY, 150)
-    engine.hold()
-    waiter = Waiter(engine, "second")
-
-    engine.set_cap(MONEY, 200, version=2)
-
-    assert isinstance(waiter.ask(), Granted)
-
-
-def test_a_call_waits_for_the_next_period_if_that_begins_in_time(engine: Engine) -> None:
-    daily = budget(period="day", queue_ms=QUEUE_MS)
-    engine.enforce(daily)
-    midnight_ms = START_MS + 12 * 3_600_000
-    for at_ms in (START_MS, midnight_ms):
-        engine.set_cap(daily, 100, period_name=engine.period_name(daily, at_ms))
-    engine.post(engine.hold())
-    assert isinstance(Waiter(engine, "at-noon").answer, Denied)
-
-    engine.go_to(midnight_ms - 5000)
-    waiter = Waiter(engine, "late")
-    assert isinstance(waiter.answer, Waiting)
-    engine.go_to(midnight_ms)
-    assert isinstance(waiter.ask(), Granted)
-
-
-def test_what_cannot_be_waited_for_refuses_although_another_rule_has_a_line(busy: Engine) -> None:
-    busy.enforce(SLOTS, limit("requests", 1, id="hard", window_ms=3_600_000))
-    busy.post("first")
-    busy.hold(request_id="again")
-
-    denied = Waiter(busy, "third").answer
-
-    assert isinstance(denied, Denied)
-    assert denied.check.id == "hard"
-
-
-def test_a_call_that_waits_for_one_thing_does_not_hold_up_another(engine: Engine) -> None:
-    of_team = limit("concurrency", 2, id="team", queue_ms=QUEUE_MS)
+def test_a_call_that_waits_for_its_keys_turn_holds_up_no_other_key(engine: Engine) -> None:
+    of_team = limit("tokens", 100, id="team", queue_ms=QUEUE_MS)
     of_key = limit("concurrency", 1, id="key", queue_ms=QUEUE_MS, scope=Scope(kind="key", subject=None))
     engine.enforce(of_team, of_key)
-    engine.hold(request_id="first")
+    engine.hold(request_id="first", tokens=20)
     other_key = principal(organization=engine.organization, key="OTHERKEY0001")
-    engine.hold(request_id="of-the-other-key", principal=other_key)
-    waiter = Waiter(engine, "second")
-    engine.post("of-the-other-key")
+    large = Waiter(engine, "large", tokens=95)
+    assert isinstance(large.answer, Waiting)
+    assert large.answer.check.id == "key"
+    assert isinstance(engine.reserve(principal=other_key, request_id="small"), Granted)
 
-    assert isinstance(engine.reserve(principal=other_key), Denied), "the waiter was there first"
-    assert waiter.waits
-    assert isinstance(engine.reserve(principal=other_key), Granted), "it waits for its key's slot alone"
+    engine.post("first", tokens=0)
+
+    assert isinstance(large.ask(), Waiting)
+    assert large.answer.check.id == "team", "its key's turn has come"
+    engine.post("small")
+    assert isinstance(engine.reserve(principal=other_key), Denied), "for the team's tokens it was there first"
+
+
+def test_a_call_that_is_now_to_go_elsewhere_holds_up_nobody_where_it_stood(engine: Engine) -> None:
+    engine.enforce(
+        *(
+            limit("concurrency", 1, id=name, queue_ms=QUEUE_MS, scope=Scope(kind="team", subject=None, provider=name))
+            for name in ("here", "there")
+        )
+    )
+    engine.hold(request_id="first", provider="here")
+    engine.hold(provider="there")
+    asked: dict[str, Any] = {"may_wait": True, "request_id": "second"}
+    waits = engine.reserve(**asked, provider="here")
+    assert isinstance(waits, Waiting)
+    assert isinstance(engine.reserve(**asked, place=waits.place, provider="there"), Waiting)
+    engine.post("first")
+
+    assert isinstance(engine.reserve(provider="here"), Granted)
 
 
 def test_a_probe_says_that_it_would_wait_and_stands_in_no_line(busy: Engine) -> None:
@@ -347,6 +221,31 @@ def test_the_next_one_is_told_when_one_is_admitted(busy: Engine) -> None:
 
     assert ear.get_message(timeout=5) is not None
     ear.close()
+
+
+def test_nothing_of_a_line_is_kept_when_all_have_gone(busy: Engine) -> None:
+    second, third = Waiter(busy, "second"), Waiter(busy, "third")
+    names = [name.decode() for name in busy.redis.scan_iter(f"bursar:{{{busy.organization}}}:waiting*")]
+    assert len(names) == 3
+    assert all(0 < busy.redis.pttl(name) <= 60_000 for name in names), (
+        "also a gateway that dies leaves nothing for long"
+    )
+    busy.post("first")
+    assert admitted(second) == ["second"]
+    busy.store.leave(busy.organization, third.request_id)
+
+    assert list(busy.redis.scan_iter(f"bursar:{{{busy.organization}}}:waiting*")) == []
+
+
+def test_those_who_have_gone_are_forgotten_by_the_next_who_comes(busy: Engine) -> None:
+    for number in range(20):
+        Waiter(busy, f"gone-{number}")
+    busy.pass_time(3000)
+
+    Waiter(busy, "second")
+
+    assert busy.redis.zcard(f"bursar:{{{busy.organization}}}:waiting") == 1
+    assert busy.redis.hlen(f"bursar:{{{busy.organization}}}:waiting_lines") == 1
 
 
 def test_a_clock_that_is_set_back_changes_no_order(busy: Engine, client: redis.Redis) -> None:

@@ -69,7 +69,7 @@ class Calls(RuleBasedStateMachine):
         self.engines = [Engine.anew(self.client) for _ in range(2)]
         self.models = [Model() for _ in range(2)]
         self.calls: dict[str, Reservation] = {}
-        self.places: dict[str, int] = {}
+        self.places: dict[str, tuple[int, int]] = {}
         self.caps = dict(zip((each.id for each in BUDGETS), caps, strict=False))
         for which in range(2):
             self.publish(which)
@@ -107,8 +107,10 @@ class Calls(RuleBasedStateMachine):
     @rule(earlier=reservations, is_probe=st.booleans(), knows_its_place=st.booleans())
     def ask_again(self, earlier: tuple[int, Reservation], is_probe: bool, knows_its_place: bool) -> None:
         which, reservation = earlier
-        place = self.places.get(reservation.request_id) if knows_its_place else None
-        self._reserve(which, msgspec.structs.replace(self._in_force(which, reservation), probe=is_probe, place=place))
+        again = self._in_force(which, reservation)
+        if knows_its_place and reservation.request_id in self.places:
+            again = self._with_its_place(which, again)
+        self._reserve(which, msgspec.structs.replace(again, probe=is_probe))
 
     @rule(which=WHICH, asking=ASKING)
     def some_who_wait_ask_again(self, which: int, asking: int) -> None:
@@ -225,7 +227,7 @@ class Calls(RuleBasedStateMachine):
         answer: Answer = engine.store.reserve(reservation)
         if isinstance(answer, Waiting):
             if not reservation.probe:
-                self.places[reservation.request_id] = answer.place
+                self.places.setdefault(reservation.request_id, (answer.place, engine.now_ms))
                 self.calls[reservation.request_id] = reservation
             answer = msgspec.structs.replace(answer, place=0)
         assert answer == expected
@@ -233,8 +235,13 @@ class Calls(RuleBasedStateMachine):
     def _ask_again(self, which: int, asking: int) -> None:
         waiting = list(self.models[which].waiters)
         for request_id in waiting[:asking] if asking > 0 else waiting[: asking - 1 : -1] if asking < 0 else ():
-            reservation = self._in_force(which, self.calls[request_id])
-            self._reserve(which, msgspec.structs.replace(reservation, place=self.places[request_id]))
+            self._reserve(which, self._with_its_place(which, self._in_force(which, self.calls[request_id])))
+
+    def _with_its_place(self, which: int, reservation: Reservation) -> Reservation:
+        """As its gateway asks again, which knows the place and how long ago it was told."""
+        place, asked_at_ms = self.places[reservation.request_id]
+        waited_ms = self.engines[which].now_ms - asked_at_ms
+        return msgspec.structs.replace(reservation, place=place, waited_ms=waited_ms)
 
     def _in_force(self, which: int, reservation: Reservation) -> Reservation:
         return msgspec.structs.replace(reservation, policy_number=self.models[which].policy_number)

@@ -126,6 +126,15 @@ def test_a_partial_grant_stays_within_the_share(engine: Engine) -> None:
     assert granted.granted_nusd == 200
 
 
+def test_a_share_is_rounded_down(engine: Engine) -> None:
+    money = budget(tier_shares_percent={"experimental": 50})
+    engine.enforce(money)
+    engine.set_cap(money, 201)
+
+    assert admitted(engine, "experimental", 1, cost_nusd=101) == 0
+    assert admitted(engine, "experimental", 1, cost_nusd=100) == 1
+
+
 def test_a_raised_cap_raises_every_share(engine: Engine) -> None:
     money = budget(tier_shares_percent=SHARES)
     engine.enforce(money)
