@@ -17,7 +17,7 @@ from control_plane.keys.selectors import active_key_ids
 from control_plane.live import live_state
 from control_plane.teams.selectors import team_slugs
 from kong_plugins.llm.release import ScopeKind
-from kong_plugins.llm.windows import Period, next_period, period_at
+from kong_plugins.llm.windows import Period, PeriodKind, next_period, period_at
 
 if TYPE_CHECKING:
     from control_plane.teams.models import Organization
@@ -80,20 +80,17 @@ def subjects_of(budget: Budget) -> list[str]:
     return _SUBJECTS[budget.scope](budget.organization_id)
 
 
-def horizon_ms(budget: Budget, at_ms: int) -> int:
-    """Until when a budget has caps at least, so that a new period never waits for a job."""
-    return at_ms + _DAYS_AHEAD.get(budget.period, _OTHER_DAYS_AHEAD) * _DAY_MS
-
-
-def periods_ahead(budget: Budget, organization: Organization, at_ms: int) -> Iterator[Period]:
-    """The period that holds the instant, and those that begin within the time that we create ahead."""
+def periods_ahead(kind: PeriodKind, organization: Organization, at_ms: int) -> Iterator[Period]:
+    """The period that holds the instant, and those that begin within the time that we create ahead, so that a new
+    period never waits for a job."""
     start = organization.fiscal_month_start
-    period = period_at(budget.period, at_ms, organization.zone, fiscal_month_start=start)
-    while period.start_ms <= horizon_ms(budget, at_ms):
+    horizon_ms = at_ms + _DAYS_AHEAD.get(kind, _OTHER_DAYS_AHEAD) * _DAY_MS
+    period = period_at(kind, at_ms, organization.zone, fiscal_month_start=start)
+    while period.start_ms <= horizon_ms:
         yield period
-        if budget.period == "total":
+        if kind == "total":
             return
-        period = next_period(budget.period, period, organization.zone, fiscal_month_start=start)
+        period = next_period(kind, period, organization.zone, fiscal_month_start=start)
 
 
 def live_extensions() -> QuerySet[Extension]:

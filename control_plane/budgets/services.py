@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Required, TypedDict, Unpack, get_args
 
 from django.db import transaction
-from django.db.models import F, Max
+from django.db.models import Count, F
+from django.utils import timezone
 
 from control_plane.budgets.extensions import check_room
 from control_plane.budgets.models import Budget, BudgetPeriod, Extension, Limit, ScopedRow
 from control_plane.budgets.selectors import (
     checked_subject,
     extensions_by_subject,
-    horizon_ms,
     now_ms,
     periods_ahead,
     subjects_of,
@@ -84,6 +84,8 @@ def change_budget(budget_id: int, *, actor: str, **changes: Unpack[BudgetChanges
         ValidationError: by field.
     """
     budget, changed = change_row(Budget.objects.select_related("organization"), budget_id, changes)
+    if "active" in changed and budget.active:
+        _follow_calendar(budget)
     if changed & {"amount", "thresholds_percent"}:
         check_room(budget)
         BudgetPeriod.objects.filter(budget=budget, ends_at_ms__gt=now_ms()).update(
@@ -131,7 +133,7 @@ def create_periods(organization: Organization) -> int:
     The budgets are locked, so that a cap is never created from an amount that is being changed.
     """
     at_ms = now_ms()
-    covered_until_ms = _coverage(organization)
+    covered = _covered(organization, at_ms)
     missing = [
         BudgetPeriod(
             budget=budget,
@@ -143,8 +145,8 @@ def create_periods(organization: Organization) -> int:
         )
         for budget in Budget.objects.select_for_update().filter(organization=organization, active=True).order_by("pk")
         for subject in subjects_of(budget)
-        if covered_until_ms.get((budget.pk, subject), 0) <= horizon_ms(budget, at_ms)
-        for period in periods_ahead(budget, organization, at_ms)
+        if (budget.pk, subject) not in covered
+        for period in periods_ahead(budget.period, organization, at_ms)
     ]
     return len(BudgetPeriod.objects.bulk_create(missing, ignore_conflicts=True))
 
@@ -189,8 +191,30 @@ def mark_caps_behind(organization_id: int) -> None:
     rows.update(published_version=0)
 
 
-def _coverage(organization: Organization) -> dict[tuple[int, str], int]:
-    """Until when, in Unix milliseconds, a budget's subject has caps; they follow each other without a gap."""
-    rows = BudgetPeriod.objects.filter(budget__organization=organization).order_by()
-    ends = rows.values_list("budget_id", "subject").annotate(until_ms=Max("ends_at_ms"))
-    return {(budget_id, subject): until_ms for budget_id, subject, until_ms in ends}
+def _covered(organization: Organization, at_ms: int) -> set[tuple[int, str]]:
+    """The subjects, by budget, who have every cap that gateways will look for: they know a period by its name."""
+    covered: set[tuple[int, str]] = set()
+    for kind in get_args(PeriodKind):
+        names = [period.name for period in periods_ahead(kind, organization, at_ms)]
+        rows = BudgetPeriod.objects.filter(
+            budget__organization=organization, budget__active=True, budget__period=kind, name__in=names
+        )
+        known = rows.order_by().values("budget_id", "subject").annotate(number=Count("pk")).filter(number=len(names))
+        covered.update(known.values_list("budget_id", "subject"))
+    return covered
+
+
+def _follow_calendar(budget: Budget) -> None:
+    """Have the periods of a budget that was switched off agree with the calendar, which may have changed meanwhile.
+
+    A period that no gateway looks for any more ends now, and nothing of it is carried over; one that has not begun is
+    forgotten. A name that stays keeps its counter.
+    """
+    at_ms = now_ms()
+    rows = BudgetPeriod.objects.filter(budget=budget)
+    expected = list(periods_ahead(budget.period, budget.organization, at_ms))
+    for period in expected:
+        rows.filter(name=period.name).update(starts_at_ms=period.start_ms, ends_at_ms=period.end_ms)
+    others = rows.exclude(name__in=[period.name for period in expected])
+    others.filter(starts_at_ms__lt=at_ms, ends_at_ms__gt=at_ms).update(ends_at_ms=at_ms, closed_at=timezone.now())
+    others.filter(starts_at_ms__gte=at_ms).delete()

@@ -35,9 +35,18 @@ class Organization(models.Model):
 
     slug = models.CharField(max_length=63, unique=True, validators=[validate_slug])
     name = models.CharField(max_length=100, unique=True, validators=[validate_text])
-    time_zone = models.CharField(max_length=64, default="UTC", validators=[validate_time_zone])
+    time_zone = models.CharField(
+        max_length=64,
+        default="UTC",
+        validators=[validate_time_zone],
+        help_text="Where the days, weeks, months, quarters and years of budgets begin at midnight. It changes only "
+        "while such budgets are switched off; once they are on again, their new periods may begin at nothing spent.",
+    )
     fiscal_month_start = models.PositiveSmallIntegerField(
-        default=1, help_text="The day of the month, 1 to 28, on which months, quarters and years of budgets begin."
+        default=1,
+        help_text="The day of the month, 1 to 28, on which months, quarters and years of budgets begin. It changes "
+        "only while such budgets are switched off; once they are on again, their new periods may begin at nothing "
+        "spent.",
     )
     fault_tolerant_tiers = ArrayField(
         models.CharField(max_length=16, choices=TIERS),

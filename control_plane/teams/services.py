@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypedDict, Unpack, get_args
+from typing import Final, TypedDict, Unpack, get_args
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
@@ -13,6 +14,14 @@ from control_plane.live import announce_change
 from control_plane.rows import change_row, create_row
 from control_plane.teams.models import Organization, Team
 from kong_plugins.llm.release import Tier
+from kong_plugins.llm.windows import PeriodKind
+
+# The periods of budgets that each part of the calendar names.
+_COUNTED_BY: Final[dict[str, tuple[PeriodKind, ...]]] = {
+    "time_zone": ("day", "week", "month", "quarter", "year"),
+    "fiscal_month_start": ("month", "quarter", "year"),
+}
+_NAMES_SHOWN: Final = 5
 
 
 class OrganizationChanges(TypedDict, total=False):
@@ -61,15 +70,31 @@ def create_organization(
 
 @transaction.atomic
 def change_organization(organization_id: int, *, actor: str, **changes: Unpack[OrganizationChanges]) -> Organization:
-    """Change an organization. Periods that have begun keep their names, so that nothing is counted anew.
+    """Change an organization. Its calendar changes only while no budget is counted by it: in the new calendar's
+    running period nothing would be spent yet, and what was spent would be forgotten.
 
     Raises:
         ValidationError: by field.
     """
     organization, changed = change_row(Organization.objects.all(), organization_id, changes)
+    _refuse_recounting(organization, changed)
     if changed:
         announce_change(organization.pk, actor=actor)
     return organization
+
+
+def _refuse_recounting(organization: Organization, changed: frozenset[str]) -> None:
+    """See that no active budget is counted by what changes of the calendar.
+
+    Raises:
+        ValidationError: by field.
+    """
+    active = organization.budgets.filter(active=True)
+    for field in sorted(changed & _COUNTED_BY.keys()):
+        names = list(active.filter(period__in=_COUNTED_BY[field]).values_list("name", flat=True)[: _NAMES_SHOWN + 1])
+        if names:
+            shown = ", ".join(names[:_NAMES_SHOWN]) + (" and others" if names[_NAMES_SHOWN:] else "")
+            raise ValidationError({field: f"Active budgets are counted by this: {shown}. Switch them off first."})
 
 
 @transaction.atomic

@@ -6,9 +6,8 @@ from functools import partial
 
 from django.test import Client
 
-from control_plane.budgets.models import BudgetPeriod
 from control_plane.teams.models import Team as TeamRow
-from control_plane.teams.services import change_organization, create_organization
+from control_plane.teams.services import create_organization
 from kong_plugins.llm.release import Team
 from tests.control_plane.cast import Api, all_at_once
 
@@ -47,15 +46,22 @@ def test_teams_made_at_the_same_moment_are_all_in_the_policy(api: Api) -> None:
     assert TeamRow.objects.count() == 8
 
 
-def test_the_time_zone_is_in_the_policy_and_running_periods_keep_their_names(api: Api) -> None:
-    api.team("search")
+def test_the_calendar_is_in_the_policy_when_its_change_answers(api: Api) -> None:
+    api.change("organization", time_zone="America/New_York", fiscal_month_start=15)
+
+    assert (api.policy().time_zone, api.policy().fiscal_month_start) == ("America/New_York", 15)
+
+
+def test_the_organizations_page_says_which_budgets_keep_the_calendar(api: Api, pages: Client) -> None:
+    api.team()
     api.budget()
-    names = set(BudgetPeriod.objects.values_list("name", flat=True))
+    path = f"/admin/teams/organization/{api.organization.pk}/change/"
+    fields = {"slug": api.organization.slug, "name": "Acme", "time_zone": "UTC", "fiscal_month_start": 1}
 
-    change_organization(api.organization.pk, actor="alice", time_zone="America/New_York")
+    page = pages.post(path, fields, follow=True).content.decode()
 
-    assert api.policy().time_zone == "America/New_York"
-    assert set(BudgetPeriod.objects.values_list("name", flat=True)) == names
+    assert "Active budgets are counted by this: Search, monthly. Switch them off first." in page
+    assert api.policy().time_zone == "Europe/Berlin"
 
 
 def test_an_organization_says_which_tiers_go_on_while_redis_is_away(api: Api) -> None:
