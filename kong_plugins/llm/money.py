@@ -20,11 +20,11 @@ def nusd_from_usd(amount_usd: Decimal | str) -> int:
     try:
         scaled = Decimal(amount_usd) * NUSD_PER_USD
     except InvalidOperation as error:
-        raise ValueError(f"not an amount in USD: {amount_usd!r}") from error
+        raise ValueError("This is not an amount in US dollars.") from error
     if not scaled.is_finite() or scaled < 0:
-        raise ValueError(f"an amount must be finite and not negative: {amount_usd!r}")
+        raise ValueError("An amount must be finite and not negative.")
     if scaled != scaled.to_integral_value():
-        raise ValueError(f"an amount may have at most 9 decimal places: {amount_usd!r}")
+        raise ValueError("An amount in US dollars has at most 9 decimal places.")
     return int(scaled)
 
 

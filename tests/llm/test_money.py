@@ -30,5 +30,11 @@ def test_an_amount_that_is_no_whole_number_of_nano_dollars_is_refused(amount_usd
         nusd_from_usd(amount_usd)
 
 
+@pytest.mark.parametrize("amount_usd", [Decimal("1E-12"), Decimal(-1), Decimal("NaN"), "ten"])
+def test_a_refused_amount_is_answered_in_plain_words(amount_usd: Decimal | str) -> None:
+    with pytest.raises(ValueError, match=r"^(An|This is not an) amount [a-zA-Z0-9 ]+\.$"):
+        nusd_from_usd(amount_usd)
+
+
 def test_the_largest_cap_is_exact_in_a_double_with_room_for_a_hold() -> None:
     assert int(float(MAX_CAP_NUSD)) == MAX_CAP_NUSD < 2**53
