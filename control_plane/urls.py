@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
-from control_plane.api.views import HealthView
+from control_plane.api.views import HealthView, NoSuchAddressView
 from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
 from control_plane.catalog.views import DeploymentViewSet, ModelViewSet, ProviderViewSet
 from control_plane.keys.views import KeyViewSet
@@ -34,4 +34,5 @@ urlpatterns = [
     path("api/v1/", include("control_plane.ledger.urls")),
     path("api/v1/", include("control_plane.forecasts.urls")),
     path("api/v1/", include("control_plane.alerts.urls")),
+    re_path("^api/v1/", NoSuchAddressView.as_view()),
 ]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import IO, Any, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
+
+# No field takes a number that is anywhere near as long.
+_MOST_DIGITS: Final = 100
+_OUT_OF_RANGE: Final = "a number is out of range"
 
 
 class ClearJsonParser(BaseParser):
@@ -24,6 +28,7 @@ class ClearJsonParser(BaseParser):
                 object_pairs_hook=_members,
                 parse_constant=_no_constant,
                 parse_float=_finite,
+                parse_int=_countable,
             )
         except RecursionError:
             raise ParseError("The JSON is nested too deeply.") from None
@@ -47,5 +52,11 @@ def _no_constant(name: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise ValueError("a number is out of range")
+        raise ValueError(_OUT_OF_RANGE)
     return number
+
+
+def _countable(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(_OUT_OF_RANGE)
+    return int(text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from django.core.exceptions import ValidationError as ModelValidationError
 from django.db.models import Model, QuerySet
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from control_plane.teams.models import Organization, User
 
 Row = TypeVar("Row", bound=Model)
+
+_NO_INSTANT: Final = "Give an instant with its offset, such as 2026-11-01T00:00:00Z."
 
 
 class StrictSerializer(serializers.Serializer[Row]):
@@ -105,6 +108,17 @@ class FlagField(serializers.BooleanField):
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return data
+
+
+class InstantField(serializers.DateTimeField):
+    """An ISO instant with its offset from UTC: without one, it would mean another instant to each reader."""
+
+    default_error_messages: ClassVar = {"no_offset": _NO_INSTANT, "invalid": _NO_INSTANT}
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            self.fail("no_offset")
+        return super().enforce_timezone(value)
 
 
 class UsdField(serializers.DecimalField):

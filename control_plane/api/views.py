@@ -9,7 +9,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from django.db.models import Model, QuerySet
 from rest_framework import mixins, viewsets
-from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.exceptions import NotFound, ParseError, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -81,6 +81,16 @@ class OrganizationViewSet(
         if unknown := sorted(set(given) - {*self.filters, "cursor", "page_size"}):
             raise ValidationError(dict.fromkeys(unknown, "There is no such filter."))
         return {path: given[name] for name, path in self.filters.items() if name in given}
+
+
+class NoSuchAddressView(APIView):
+    """404 for every address that there is not, as the API says all that it cannot do."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        raise NotFound
 
 
 class HealthView(APIView):

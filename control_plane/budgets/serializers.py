@@ -8,7 +8,14 @@ from typing import Any
 from rest_framework import serializers
 
 from control_plane.amounts import usd_text
-from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, UsdField, WholeNumberField
+from control_plane.api.serializers import (
+    FlagField,
+    InstantField,
+    OwnedBySlug,
+    StrictSerializer,
+    UsdField,
+    WholeNumberField,
+)
 from control_plane.budgets import services
 from control_plane.budgets.extensions import extend_budget
 from control_plane.budgets.models import (
@@ -140,7 +147,7 @@ class ExtensionSerializer(StrictSerializer[Extension]):
     subject = serializers.CharField(max_length=128, required=False)
     amount = WholeNumberField(min_value=1, max_value=MAX_CAP_NUSD, required=False)
     amount_usd = UsdField(write_only=True, required=False)
-    expires_at = serializers.DateTimeField()
+    expires_at = InstantField()
     reason = serializers.CharField(max_length=500)
     created_by = serializers.CharField(source="created_by.username", read_only=True)
     created_at = serializers.DateTimeField(read_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer
+from control_plane.api.serializers import FlagField, InstantField, OwnedBySlug, StrictSerializer
 from control_plane.keys import services
 from control_plane.keys.models import VirtualKey
 from control_plane.teams.models import TIERS, Team
@@ -25,7 +25,7 @@ class KeySerializer(StrictSerializer[VirtualKey]):
     own_tier = serializers.ChoiceField(choices=TIERS, allow_null=True, default=None)
     tier = serializers.CharField(read_only=True)
     speaks_for_users = FlagField(default=False)
-    expires_at = serializers.DateTimeField(allow_null=True, default=None)
+    expires_at = InstantField(allow_null=True, default=None)
     active = serializers.BooleanField(read_only=True)
     revoked_at = serializers.DateTimeField(read_only=True)
     created_at = serializers.DateTimeField(read_only=True)

@@ -13,7 +13,7 @@ from control_plane.ledger.periods import instant_from
 from control_plane.ledger.selectors import GROUP_COLUMNS
 
 
-class InstantField(serializers.Field[datetime | None, str, str, Any]):
+class DayOrInstantField(serializers.Field[datetime | None, str, str, Any]):
     """An ISO date, meant as its first instant in the organization's time zone, or an ISO instant with its offset."""
 
     default_error_messages: ClassVar = {
@@ -45,8 +45,8 @@ class SpanQuery(StrictSerializer[UsageEvent]):
 
     def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
         span = {
-            "from": InstantField(source="start", default=None, allow_null=True),
-            "to": InstantField(source="end", default=None, allow_null=True),
+            "from": DayOrInstantField(source="start", default=None, allow_null=True),
+            "to": DayOrInstantField(source="end", default=None, allow_null=True),
         }
         return super().get_fields() | span
 

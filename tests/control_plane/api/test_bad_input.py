@@ -28,6 +28,7 @@ _NO_MONEY: Final = [
     *("NaN", "-1", "0.1", "1e0", '"NaN"', '"Infinity"', '"-0.01"', '"1e30"', '"0.0000000001"', '"ten"', '""', "null"),
     *("true", "[]", "{}", '"1,5"', '"9007199254740992"'),
 ]
+_NO_INSTANT: Final = ["0", "1e99", '"tomorrow"', "true", "NaN", '"2026-12-24"', '"2999-12-24T12:00:00"']
 _NO_FLAG: Final = ['"true"', '"no"', "1", "0", "null", "[]"]
 _NUMBERS: Final = {
     "budgets": ["amount"],
@@ -74,7 +75,7 @@ def _cases() -> dict[str, list[str]]:
     cases["limits"] += [written("limits", "shadow", value) for value in _NO_FLAG]
     cases["keys"] += [written("keys", "speaks_for_users", value) for value in _NO_FLAG]
     cases["keys"] += [written("keys", "tags", value) for value in ('"prod"', "[null]", '["a b"]', "[[]]", "{}", "NaN")]
-    cases["keys"] += [written("keys", "expires_at", value) for value in ("0", "1e99", '"tomorrow"', "true", "NaN")]
+    cases["keys"] += [written("keys", "expires_at", value) for value in _NO_INSTANT]
     cases["keys"] += [written("keys", "models", value) for value in ('"gpt-4o-mini"', "[1.5]", '["unknown"]')]
     cases["deployments"] += [
         written("deployments", f"price.{name}", value) for name in PRICE for value in _NO_MONEY[:-1]
@@ -114,3 +115,44 @@ def test_the_good_body_from_which_the_bad_ones_are_made_is_taken(api: Api, kind:
     api.provider()
 
     assert api.call("POST", kind, written(kind)).status_code == 201
+
+
+@pytest.mark.parametrize("expires_at", ["2999-12-24T12:00:00", "2999-12-24", "2999-12-24 12:00"])
+def test_an_instant_without_its_offset_is_not_taken_for_utc(api: Api, expires_at: str) -> None:
+    api.team()
+    extensions = f"budgets/{api.budget()['id']}/extensions"
+
+    for path, body in {
+        "keys": _GOOD["keys"],
+        extensions: {"amount": 1, "reason": "A launch"},
+    }.items():
+        answer = api.call("POST", path, body | {"expires_at": expires_at})
+
+        assert answer.status_code == 400
+        assert answer.json()["errors"] == [
+            {"field": "expires_at", "message": "Give an instant with its offset, such as 2026-11-01T00:00:00Z."}
+        ]
+
+
+@pytest.mark.parametrize("number", ["9" * 5_000, "-" + "9" * 5_000, "1e999"])
+def test_a_number_that_is_too_long_is_answered_in_words_about_numbers(api: Api, number: str) -> None:
+    answer = api.call("POST", "budgets", written("budgets", "amount", number))
+
+    assert (answer.status_code, answer.json()["detail"]) == (400, "JSON parse error: a number is out of range")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(f"{kind}/{'9' * 31}" for kind in ("budgets", "limits", "keys", "deployments", "webhooks", "forecasts")),
+        *(f"budgets/{'9' * 31}/extensions", f"budgets/{'9' * 31}/extensions/1/revoke", "budgets/1/extensions/x"),
+        *("budgets/", "nothing/here", ""),
+    ],
+)
+def test_an_address_that_there_is_not_gets_a_problem_and_no_page(api: Api, path: str) -> None:
+    for method in ("GET", "POST", "PATCH"):
+        answer = api.call(method, path, {})
+
+        assert answer.status_code in (404, 405)
+        assert answer["content-type"] == "application/problem+json"
+    assert api.call("GET", path).status_code == 404
