@@ -37,6 +37,9 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a call would be admitted now, where it would go, and the most that would be held for it: None where no
     price is known. `max_tokens` is granted to each of its `choices`.
 
+    `is_partial`: a budget covers less than the call asks for, and shortens its answer. How much is left for it is not
+    told then where a budget of the whole organization may be what shortens it: that would be what the budget has left.
+
     `waits_for` names the limit or budget in whose line the call would stand first. `passed_over` are the deployments
     that would be tried before, each with the scope that says no; `degraded_from` is the model that the call names,
     where another would serve it.
@@ -53,6 +56,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     input_bound_tokens: int | None = None
     max_tokens: int | None = None
     choices: int | None = None
+    is_partial: bool = False
     hold_nusd: int | None = None
     hold_usd: str | None = None
     refusal: RefusedBy | None = None
@@ -102,7 +106,10 @@ def asked_estimate(admission: Admission, caller: Caller, data: bytes, protocol: 
 def _of_grant(grant: Grant) -> Estimate:
     meter = grant.meter
     known = _of_candidate(meter.facts, meter.terms, meter.provider_model, hold_nusd=meter.hold_nusd)
-    return msgspec.structs.replace(known, admitted=True)
+    known = msgspec.structs.replace(known, admitted=True, is_partial=grant.is_partial)
+    if grant.is_partial and grant.is_shared:
+        return msgspec.structs.replace(known, max_tokens=None, hold_nusd=None, hold_usd=None)
+    return known
 
 
 def _of_wait(wait: WouldWait) -> Estimate:

@@ -124,7 +124,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """Leave for one request to go to one deployment, with the provider's credential."""
+    """Leave for one request to go to one deployment, with the provider's credential. `is_partial`: its money pays for
+    less than the call may use; `is_shared`: a budget of the whole organization has a say in how much that is."""
 
     upstream: Upstream
     path: str
@@ -135,6 +136,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: int
     response_headers: dict[str, str]
     meter: Meter
+    is_partial: bool = False
+    is_shared: bool = False
 
     def table(self) -> dict[str, object]:
         """The grant as the guard reads it; body offsets count from 0, `deadline_ms` from now."""

@@ -199,6 +199,8 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
             stream=call.request.stream,
             thinks=call.request.thinks,
         ),
+        is_partial=granted.granted_nusd < (offer.terms.cost_nusd or 0),
+        is_shared=any(check.kind == "organization" and check.refuses for check in offer.reservation.budgets),
     )
 
 

@@ -20,11 +20,20 @@ from tests.llm.gateway import BUDGET, Gateway, body
 from tests.llm.proxy import LossyProxy
 
 TEAM = Scope(kind="team", subject=None)
+ORGANIZATION = Scope(kind="organization", subject=None)
 RPM = Limit(id="rpm", scope=TEAM, unit="requests", amount=1, window_ms=60_000)
 
 
 def estimated(gateway: Gateway, **members: object) -> Estimate:
     return estimate(gateway.admission, gateway.caller(), body(**members), "openai_chat")
+
+
+def set_total(gateway: Gateway, budget: Budget, cap_nusd: int) -> None:
+    """Give a budget of the organization, which never ends, its cap."""
+    organization = gateway.organization
+    gateway.store.set_cap(
+        organization, budget.id, organization, "total", cap=cap_nusd, version=1, thresholds_percent=()
+    )
 
 
 def refusal(gateway: Gateway, **members: object) -> RefusedBy:
@@ -72,8 +81,49 @@ def test_an_estimate_under_a_nearly_used_up_budget_is_the_shorter_answer_that_it
 
     granted = gateway.admit(max_tokens=400).meter
     assert (answer.max_tokens, answer.hold_nusd) == (granted.terms.max_tokens, granted.hold_nusd)
+    assert answer.is_partial
     assert answer.max_tokens is not None
     assert answer.max_tokens < 400
+
+
+@pytest.mark.parametrize("shared_is_shorter", [True, False])
+def test_how_much_a_budget_of_the_organization_leaves_of_an_answer_is_not_told(
+    gateway: Gateway, shared_is_shorter: bool
+) -> None:
+    shared = Budget(id="shared", scope=ORGANIZATION, unit="nusd", period="total")
+    gateway.publish(budgets=(BUDGET, shared))
+    cap_nusd, own_cap_nusd = (1_234_567, 10**9) if shared_is_shorter else (10**9, 1_234_567)
+    gateway.set_cap(own_cap_nusd)
+    set_total(gateway, shared, cap_nusd)
+
+    answer = estimated(gateway, max_tokens=16_000)
+
+    assert (answer.admitted, answer.is_partial) == (True, True)
+    assert (answer.max_tokens, answer.hold_nusd, answer.hold_usd) == (None, None, None)
+    assert gateway.admit(max_tokens=16_000).meter.hold_nusd == 1_234_567
+
+
+def test_a_budget_of_the_organization_that_covers_the_call_hides_nothing(gateway: Gateway) -> None:
+    shared = Budget(id="shared", scope=ORGANIZATION, unit="nusd", period="total")
+    gateway.publish(budgets=(shared,))
+    set_total(gateway, shared, 10**9)
+
+    answer = estimated(gateway, max_tokens=400)
+
+    assert (answer.admitted, answer.is_partial, answer.max_tokens) == (True, False, 400)
+    assert answer.hold_nusd == gateway.admit(max_tokens=400).meter.hold_nusd
+
+
+def test_a_soft_budget_of_the_organization_shortens_nothing_and_hides_nothing(gateway: Gateway) -> None:
+    shared = Budget(id="shared", scope=ORGANIZATION, unit="nusd", period="total", hard=False)
+    gateway.publish(budgets=(BUDGET, shared))
+    gateway.set_cap(200_000)
+    set_total(gateway, shared, 1)
+
+    answer = estimated(gateway, max_tokens=400)
+
+    assert answer.is_partial
+    assert answer.hold_nusd is not None
 
 
 def test_asking_a_thousand_times_uses_nothing_up(gateway: Gateway) -> None:
