@@ -10,9 +10,17 @@ from contextlib import contextmanager
 import msgspec
 
 from kong_plugins.llm.body import parse_body
-from kong_plugins.llm.errors import InvalidRequest, RequestTooLarge, StoreUnavailable, UnsupportedEncoding
+from kong_plugins.llm.errors import (
+    InvalidRequest,
+    PolicyUnavailable,
+    RequestTooLarge,
+    StoreUnavailable,
+    UnsupportedEncoding,
+)
 from kong_plugins.llm.grants import Grant, event_fields
 from kong_plugins.llm.holds import Holds
+from kong_plugins.llm.keys import principal_of
+from kong_plugins.llm.known_keys import KnownKeys
 from kong_plugins.llm.limits import Denied, Granted, Waiting
 from kong_plugins.llm.local_limits import LocalLimits
 from kong_plugins.llm.model_list import ListedModel, ModelList, models_at
@@ -52,6 +60,7 @@ class Admission:
         self._store = store
         self._holds = Holds(store, outbox or Outbox(store, None), LocalLimits(settings.edges), now_ms=now_ms)
         self._policies = Policies(store)
+        self._keys = KnownKeys(store, now_ms=now_ms)
         self.room = WaitingRoom(store, most_waiting=settings.max_waiting, most_bytes=settings.max_waiting_bytes)
         self._settings = settings
         self._now_ms = now_ms
@@ -77,13 +86,15 @@ class Admission:
         beat: Callable[[], None] = lambda: None,
     ) -> Grant:
         """Hold what the call may use, and grant it, maybe after a wait in a line, in which there is a `beat` at least
-        every second; what that raises ends the wait. A `probe` is what would be granted now, of which nothing is held.
+        every second; what that raises ends the wait, and so does a key that is no longer what it was. A `probe` is what
+        would be granted now, of which nothing is held.
 
         Raises:
             WouldWait: a probe's call would have to wait.
             InvalidRequest: the body is not a request in this wire format, or too large.
             ModelNotFound, ModelNotAllowed: the policy says so.
             RateLimitExceeded, InsufficientQuota: a limit or a budget says so.
+            InvalidApiKey: the key has been revoked, or has expired, during the wait.
             PolicyUnavailable: nothing can be decided at the moment.
         """
         self._check_size(len(data))
@@ -101,7 +112,7 @@ class Admission:
         with self.room.visit(
             organization, call.request_id, size_bytes=len(data), patience_ms=caller.max_wait_ms
         ) as visit:
-            return self._policies.decide(organization, lambda table: self._decide(table, call, visit, beat))
+            return self._decide(call, visit, beat)
 
     @contextmanager
     def giving_out(self, grant: Grant) -> Iterator[None]:
@@ -140,19 +151,44 @@ class Admission:
         if size_bytes > self._settings.max_request_bytes:
             raise RequestTooLarge(f"The request body is larger than {self._settings.max_request_bytes} bytes.")
 
-    def _decide(self, table: RoutingTable, call: Call, visit: Visit, beat: Callable[[], None]) -> Grant:
-        offers = Offers(table, call, settings=self._settings, now_ms=self._now_ms)
-        offer, result = self._try(offers, visit)
+    def _decide(self, call: Call, visit: Visit, beat: Callable[[], None]) -> Grant:
+        offers: Offers | None = None
+
+        def attempt(table: RoutingTable) -> tuple[Offer, Granted | Denied | Waiting]:
+            # To work them out anew for each attempt of a wait would be dear.
+            nonlocal offers
+            if offers is None or offers.table is not table:
+                offers = Offers(table, call, settings=self._settings, now_ms=self._now_ms)
+            return self._try(offers, visit)
+
+        organization = call.caller.principal.organization
+        offer, result = self._policies.decide(organization, attempt)
         while isinstance(result, Waiting):
             if call.probe:
                 raise WouldWait(offer, result)
+            if visit.place is None:
+                # Read now, the key is known for a while should Redis go away.
+                self._check_key(call.caller)
             visit.wait(result)
             beat()
-            offer, result = self._try(offers, visit)
+            self._check_key(call.caller)
+            offer, result = self._policies.decide(organization, attempt)
         visit.is_decided = True
         if isinstance(result, Denied):
             raise refusal_of(result, protocol=call.protocol, now_ms=self._now_ms(), queued_ms=visit.queued_ms)
         return grant_of(call, offer, result, deadline_ms=self._settings.deadline_ms)
+
+    def _check_key(self, caller: Caller) -> None:
+        """Let nobody wait, or be admitted, whose key is not what it was when the call came.
+
+        Raises:
+            InvalidApiKey: it has been revoked, or has expired.
+            PolicyUnavailable: it has got other rights, or cannot be checked at the moment.
+        """
+        before = caller.principal
+        now = principal_of(self._keys.in_force(before.key), user=before.user)
+        if msgspec.structs.replace(now, key_name=before.key_name) != before:
+            raise PolicyUnavailable("The rights of the API key have just changed. Try again.", retry_after_ms=1000)
 
     def _try(self, offers: Offers, visit: Visit) -> tuple[Offer, Granted | Denied | Waiting]:
         """Try the candidates in their order: the first one that is let pass, or else the last one."""

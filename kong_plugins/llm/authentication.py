@@ -6,21 +6,13 @@ Every failure costs the same work and gives the same answer, so that nobody lear
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from kong_plugins.llm.errors import (
-    BursarError,
-    InvalidApiKey,
-    InvalidRequest,
-    PolicyUnavailable,
-    StoreUnavailable,
-    TeamMismatch,
-)
-from kong_plugins.llm.keys import KeyRecord, Principal, key_id_of, key_matches
+from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, TeamMismatch
+from kong_plugins.llm.keys import KeyRecord, key_id_of, key_matches, principal_of
+from kong_plugins.llm.known_keys import KnownKeys, invalid_key
 from kong_plugins.llm.requests import Caller, chosen_user
 from kong_plugins.llm.store import Store
 from kong_plugins.llm.wishes import Headers, is_dry_run, max_wait_ms, may_degrade
@@ -30,38 +22,6 @@ KEY_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 _BEARER: Final = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags.
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-_RETRY_AFTER_MS: Final = 1000
-# While the store is away, a key is taken for what it was when it was last read, at most so long ago.
-REMEMBERED_MS: Final = 60_000
-MOST_REMEMBERED: Final = 10_000
-_NO_RECORD: Final = KeyRecord(
-    id="", version=0, digest="0" * 64, organization="", team="", name="", tier="normal", active=False
-)
-
-
-class KeyMemory:
-    """The records that the store has last given, for when it is away."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._records: OrderedDict[str, tuple[KeyRecord, int]] = OrderedDict()
-
-    def keep(self, key_id: str, record: KeyRecord | None, at_ms: int) -> None:
-        """Remember what was read, None where there is no such key. An older version that comes late is not believed."""
-        with self._lock:
-            known, _ = self._records.pop(key_id, (None, 0))
-            if record is None:
-                return
-            if known is None or known.version <= record.version:
-                known = record
-            self._records[key_id] = known, at_ms
-            if len(self._records) > MOST_REMEMBERED:
-                self._records.popitem(last=False)
-
-    def recall(self, key_id: str, at_ms: int) -> KeyRecord | None:
-        """The record, if it was read a short while ago."""
-        record, read_at_ms = self._records.get(key_id, (None, 0))
-        return record if at_ms - read_at_ms <= REMEMBERED_MS else None
 
 
 class Authenticator:
@@ -76,11 +36,8 @@ class Authenticator:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         elapsed_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
     ) -> None:
-        self._store = store
         self._key_pepper = key_pepper
-        self._now_ms = now_ms
-        self._elapsed_ms = elapsed_ms
-        self._memory = KeyMemory()
+        self._keys = KnownKeys(store, now_ms=now_ms, elapsed_ms=elapsed_ms)
 
     def authenticate(self, headers: Headers) -> Caller:
         """The caller of a request with these headers (lower-case names, all values of each).
@@ -94,17 +51,7 @@ class Authenticator:
         record = self._record_of(_presented_key(headers))
         _check_team(headers, record)
         return Caller(
-            principal=Principal(
-                organization=record.organization,
-                team=record.team,
-                key=record.id,
-                key_name=record.name,
-                tier=record.tier,
-                user=_user(headers, record),
-                tags=record.tags,
-                models=record.models,
-                speaks_for_users=record.speaks_for_users,
-            ),
+            principal=principal_of(record, user=_user(headers, record)),
             content_length=_content_length(headers),
             content_encoding=_content_encoding(headers),
             trace_id=_trace_id(headers),
@@ -117,24 +64,8 @@ class Authenticator:
     def _record_of(self, key: str) -> KeyRecord:
         key_id = key_id_of(key)
         if key_id is None:
-            raise _invalid_key()
-        at_ms = self._elapsed_ms()
-        try:
-            record = self._store.get_key(key_id)
-        except StoreUnavailable as error:
-            # Not "invalid" where it is not good: Redis may know it, or know better.
-            return self._good(key, self._memory.recall(key_id, at_ms), _unknown_key(error))
-        self._memory.keep(key_id, record, at_ms)
-        return self._good(key, record, _invalid_key())
-
-    def _good(self, key: str, record: KeyRecord | None, refusal: BursarError) -> KeyRecord:
-        """The record, if it is this key's and in force; else the refusal is raised."""
-        record = record or _NO_RECORD
-        matches = key_matches(key, record, self._key_pepper)
-        expired = record.expires_at_ms is not None and record.expires_at_ms <= self._now_ms()
-        if not matches or not record.active or expired:
-            raise refusal
-        return record
+            raise invalid_key()
+        return self._keys.in_force(key_id, matches=lambda record: key_matches(key, record, self._key_pepper))
 
 
 def _presented_key(headers: Headers) -> str:
@@ -152,16 +83,6 @@ def _key_in(name: str, value: str) -> str:
         return value.strip()
     match = _BEARER.fullmatch(value.strip())
     return match.group(1) if match else ""
-
-
-def _invalid_key() -> InvalidApiKey:
-    return InvalidApiKey("The API key is not valid. Ask the owner of your team for a key that is in force.")
-
-
-def _unknown_key(cause: StoreUnavailable) -> PolicyUnavailable:
-    error = PolicyUnavailable("Keys cannot be checked at the moment. Try again.", retry_after_ms=_RETRY_AFTER_MS)
-    error.__cause__ = cause
-    return error
 
 
 def _check_team(headers: Headers, record: KeyRecord) -> None:

@@ -63,6 +63,21 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     speaks_for_users: bool = False
 
 
+def principal_of(record: KeyRecord, *, user: str | None) -> Principal:
+    """Who calls with the key of this record, for this user."""
+    return Principal(
+        organization=record.organization,
+        team=record.team,
+        key=record.id,
+        key_name=record.name,
+        tier=record.tier,
+        user=user,
+        tags=record.tags,
+        models=record.models,
+        speaks_for_users=record.speaks_for_users,
+    )
+
+
 def issue_key() -> tuple[str, str]:
     """Make a new key; return its id and the full key, which is to be shown once."""
     key_id = _random_text(_KEY_ID_LENGTH)

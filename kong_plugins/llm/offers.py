@@ -64,7 +64,7 @@ class Offers:
         InvalidRequest: no candidate may answer with as much as the request sets apart for thinking.
         PolicyBehind: the policy does not know the caller's team.
         """
-        self._table = table
+        self.table = table
         self._call = call
         self._settings = settings
         self._now_ms = now_ms
@@ -83,12 +83,12 @@ class Offers:
     def _offer(self, candidate: Candidate) -> Offer:
         deployment = candidate.deployment
         terms = _terms(candidate, self._call.request)
-        facts = _facts(self._call, candidate, terms, release=self._table.document.number)
+        facts = _facts(self._call, candidate, terms, release=self.table.document.number)
         return Offer(
             deployment=deployment,
             upstream=upstream_of(deployment.base_url),
             credential=open_credential(
-                self._table.document.credentials[deployment.credential],
+                self.table.document.credentials[deployment.credential],
                 credential_id=deployment.credential,
                 credential_key=self._settings.credential_key,
             ),
@@ -99,13 +99,14 @@ class Offers:
 
     def _reservation(self, candidate: Candidate, terms: Terms) -> Reservation:
         principal = self._call.caller.principal
-        limits, budgets = checks_for(self._table.document, principal, _demand(candidate, terms), now_ms=self._now_ms())
+        demand = _demand(candidate, terms)
+        limits, budgets = checks_for(self.table.document, principal, demand, now_ms=self._now_ms())
         if not self._degrades(candidate):
             budgets = tuple(msgspec.structs.replace(budget, degrade_at_percent=None) for budget in budgets)
         return Reservation(
             organization=principal.organization,
             request_id=self._call.request_id,
-            policy_number=self._table.document.number,
+            policy_number=self.table.document.number,
             lease_ms=self._settings.lease_ms,
             hold_nusd=terms.cost_nusd,
             hold_tokens=terms.tokens,
@@ -114,7 +115,7 @@ class Offers:
             draft=b"{}",
             tier=principal.tier,
             probe=self._call.probe,
-            without_redis=goes_on_without_redis(self._table.document, principal.tier, budgets),
+            without_redis=goes_on_without_redis(self.table.document, principal.tier, budgets),
         )
 
     def _degrades(self, candidate: Candidate) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 
-from kong_plugins.llm.authentication import KEY_HEADERS, MOST_REMEMBERED, REMEMBERED_MS, Authenticator, KeyMemory
+from kong_plugins.llm.authentication import KEY_HEADERS, Authenticator
 from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, PolicyUnavailable, TeamMismatch
 from kong_plugins.llm.keys import checksum, issue_key
+from kong_plugins.llm.known_keys import REMEMBERED_MS
 from kong_plugins.llm.requests import MAX_USER_LENGTH
 from kong_plugins.llm.store import Store
 from tests.llm.gateway import PEPPER, Gateway, now_ms
@@ -240,17 +240,6 @@ def test_a_key_that_was_seen_revoked_is_not_remembered_as_it_was(
         behind.authenticate(bearer(gateway.key))
 
 
-def test_a_record_that_was_overtaken_on_its_way_is_not_believed(gateway: Gateway) -> None:
-    """Two requests read a key while it is being revoked, and the older answer comes last."""
-    memory, record = KeyMemory(), gateway.key_record
-    revoked = msgspec.structs.replace(record, version=2, active=False)
-
-    memory.keep(record.id, revoked, 1000)
-    memory.keep(record.id, record, 1000)
-
-    assert memory.recall(record.id, 1000) == revoked
-
-
 def test_a_key_that_expires_while_the_store_is_away_is_no_longer_known(network: LossyProxy, gateway: Gateway) -> None:
     _, key = gateway.new_key(expires_at_ms=1000)
     clock_ms = [999]
@@ -289,27 +278,6 @@ def with_secret_of(other: str, key: str) -> str:
     """A key with the id of one and the secret of another, and a checksum that fits."""
     body = "_".join([*key.split("_")[:2], other.split("_")[2]])
     return f"{body}_{checksum(body)}"
-
-
-def test_a_key_that_the_store_no_longer_knows_is_forgotten(gateway: Gateway) -> None:
-    memory, record = KeyMemory(), gateway.key_record
-    memory.keep(record.id, record, 1000)
-
-    memory.keep(record.id, None, 1001)
-
-    assert memory.recall(record.id, 1001) is None
-
-
-def test_only_the_keys_that_were_read_last_are_remembered(gateway: Gateway) -> None:
-    memory, record = KeyMemory(), gateway.key_record
-    for number in range(MOST_REMEMBERED):
-        memory.keep(f"key-{number}", record, 1000)
-    memory.keep("key-0", record, 1000)
-
-    memory.keep("one-more", record, 1000)
-
-    assert memory.recall("key-1", 1000) is None
-    assert memory.recall("key-0", 1000) == memory.recall("one-more", 1000) == record
 
 
 def test_the_store_is_asked_again_as_soon_as_it_answers(

@@ -172,28 +172,6 @@ def test_a_call_that_finds_no_room_is_refused(busy: Gateway, client: redis.Redis
         end(busy, running)
 
 
-def test_a_new_policy_costs_nobody_its_place(busy: Gateway, waiters: Waiters) -> None:
-    running = busy.admit()
-    first = waiters.begin()
-    busy.publish(limits=(SLOT,))
-    second = waiters.begin()
-
-    end(busy, running)
-    running = grant_of(first)
-    assert running.meter.facts.release == busy.number
-    end(busy, running)
-    grant_of(second)
-
-
-def test_a_wait_ends_where_a_new_policy_has_no_limit(busy: Gateway, waiters: Waiters) -> None:
-    busy.admit()
-    waiting = waiters.begin()
-
-    busy.publish()
-
-    grant_of(waiting)
-
-
 def test_a_store_that_goes_away_ends_the_wait(busy: Gateway, redis_address: str) -> None:
     with LossyProxy(redis_address) as network:
         store = Store.from_url(network.url, timeout_ms=2000)

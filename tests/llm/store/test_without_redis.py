@@ -24,6 +24,7 @@ from tests.llm.gateway import BUDGET, body, now_ms
 from tests.llm.proxy import LossyProxy
 from tests.llm.store.conftest import OwnValkey
 from tests.llm.store.own_node import COST_NUSD, Node, answers, events_of
+from tests.llm.waiters import grant_of, waiters_of
 from tests.servers import eventually
 
 SOFT = msgspec.structs.replace(BUDGET, hard=False)
@@ -75,6 +76,20 @@ def test_a_call_goes_on_and_is_counted_by_the_ledger_when_redis_is_back(node: No
     assert event.uncounted, "its counters learn of it from the ledger, once"
     eventually(lambda: node.outbox.waiting == 0, "nothing waits")
     assert (node.budget().spent, node.budget().held, node.store.open_holds("acme")) == (0, 0, 0)
+
+
+def test_a_call_that_waits_in_a_line_goes_on_too(node: Node, own_valkey: OwnValkey) -> None:
+    slot = Limit(id="slots", scope=RPM.scope, unit="concurrency", amount=1, window_ms=60_000, queue_ms=60_000)
+    node.gateway.publish(budgets=(SOFT,), limits=(slot,))
+    with waiters_of(node.gateway) as waiters:
+        node.gateway.admit()
+        waiting = waiters.begin()
+
+        own_valkey.kill()
+
+        assert grant_of(waiting).meter.facts.queued_ms is not None
+        own_valkey.start()
+        eventually(answers(lambda: node.store.open_holds("acme") == 2), "both are held")
 
 
 def test_a_call_that_outlives_the_outage_is_held_and_then_posted(node: Node, own_valkey: OwnValkey) -> None:
