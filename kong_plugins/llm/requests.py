@@ -50,11 +50,13 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def chosen_user(label: str | None, *, param: str, selects: bool) -> str | None:
-    """The label of a caller's own user as it is recorded; one that is too long or cannot be printed is dropped.
+    """The label of a caller's own user as it is recorded, without blanks around it, as caps name users too; one that is
+    too long or cannot be printed is dropped.
 
     Raises:
         InvalidRequest: such a label in `param` was to select a user's limits.
     """
+    label = (label or "").strip()
     if not label:
         return None
     if len(label) <= MAX_USER_LENGTH and label.isprintable():

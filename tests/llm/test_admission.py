@@ -27,7 +27,7 @@ from kong_plugins.llm.errors import (
 from kong_plugins.llm.grants import USEFUL_OUTPUT_TOKENS, Grant
 from kong_plugins.llm.limits import Reservation
 from kong_plugins.llm.outbox import Outbox
-from kong_plugins.llm.release import Limit, Scope
+from kong_plugins.llm.release import Budget, Limit, Scope
 from kong_plugins.llm.store import Store
 from tests.llm.cast import CREDENTIAL_KEY, deployment, policy
 from tests.llm.gateway import BUDGET, Gateway, body
@@ -160,6 +160,18 @@ def test_too_little_money_for_a_useful_answer_refuses(gateway: Gateway) -> None:
     with pytest.raises(InsufficientQuota):
         gateway.admit(max_tokens=400)
     assert gateway.admit(max_tokens=100).meter.terms.max_tokens == 100
+
+
+@pytest.mark.parametrize("label", ["alice ", " alice", "\talice\n"])
+def test_blanks_around_the_user_that_a_body_names_make_no_other_user(gateway: Gateway, label: str) -> None:
+    _, key = gateway.new_key(speaks_for_users=True)
+    each = Budget(id="each", scope=Scope(kind="user", subject=None), unit="requests", period="month", each_cap=1)
+    gateway.publish(budgets=(each,))
+    caller = gateway.caller(authorization=f"Bearer {key}")
+    gateway.admission.admit(caller, body(user="alice"), "openai_chat")
+
+    with pytest.raises(InsufficientQuota):
+        gateway.admission.admit(caller, body(user=label), "openai_chat")
 
 
 def test_without_a_price_a_call_needs_the_absence_of_a_hard_budget(gateway: Gateway) -> None:

@@ -108,6 +108,21 @@ def test_a_label_that_could_not_be_shown_is_dropped(gateway: Gateway, user: str)
     assert gateway.caller(x_user_id=user).principal.user is None
 
 
+@pytest.mark.parametrize(("label", "user"), [("alice ", "alice"), (" alice", "alice"), ("\u00a0al ice\t", "al ice")])
+def test_blanks_around_a_label_make_no_other_user(gateway: Gateway, label: str, user: str) -> None:
+    _, key = gateway.new_key(speaks_for_users=True)
+
+    for headers in ({"x_user_id": label}, {"x_user_id": label, "authorization": f"Bearer {key}"}):
+        assert gateway.caller(**headers).principal.user == user
+
+
+@pytest.mark.parametrize("label", ["", " ", "\u00a0\t"])
+def test_a_label_of_blanks_alone_is_none(gateway: Gateway, label: str) -> None:
+    _, key = gateway.new_key(speaks_for_users=True)
+
+    assert gateway.caller(authorization=f"Bearer {key}", x_user_id=label).principal.user is None
+
+
 @pytest.mark.parametrize("label", ["x" * (MAX_USER_LENGTH + 1), "new\nline", "\udcff"])
 def test_a_key_that_speaks_for_users_must_name_them_clearly(gateway: Gateway, label: str) -> None:
     _, key = gateway.new_key(speaks_for_users=True)
