@@ -15,7 +15,7 @@ from kong_plugins.llm.keys import KeyRecord, key_id_of, key_matches, principal_o
 from kong_plugins.llm.known_keys import KnownKeys, invalid_key
 from kong_plugins.llm.requests import Caller, chosen_user
 from kong_plugins.llm.store import Store
-from kong_plugins.llm.wishes import Headers, is_dry_run, max_wait_ms, may_degrade
+from kong_plugins.llm.wishes import Headers, is_dry_run, max_wait_ms, may_degrade, takes_partial
 
 # Where OpenAI's, Anthropic's, Azure's and Google's SDKs put their key.
 KEY_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
@@ -58,6 +58,7 @@ class Authenticator:
             betas=_betas(headers),
             dry_run=is_dry_run(headers),
             may_degrade=may_degrade(headers),
+            takes_partial=takes_partial(headers),
             max_wait_ms=max_wait_ms(headers),
         )
 

@@ -99,7 +99,7 @@ class Offers:
 
     def _reservation(self, candidate: Candidate, terms: Terms) -> Reservation:
         principal = self._call.caller.principal
-        demand = _demand(candidate, terms)
+        demand = _demand(candidate, terms, takes_partial=self._call.caller.takes_partial)
         limits, budgets = checks_for(self.table.document, principal, demand, now_ms=self._now_ms())
         if not self._degrades(candidate):
             budgets = tuple(msgspec.structs.replace(budget, degrade_at_percent=None) for budget in budgets)
@@ -155,14 +155,14 @@ def _fit_to_think(candidates: tuple[Candidate, ...], request: ModelRequest) -> t
     return fit
 
 
-def _demand(candidate: Candidate, terms: Terms | None) -> Demand:
+def _demand(candidate: Candidate, terms: Terms | None, *, takes_partial: bool = True) -> Demand:
     """What the candidate would use of limits and budgets; without terms, only which of them would be concerned."""
     return Demand(
         request_model=candidate.model.name,
         provider=candidate.deployment.provider,
         tokens=terms.tokens if terms else 0,
         cost_nusd=terms.cost_nusd if terms else None,
-        floor_nusd=terms.floor_nusd if terms else None,
+        floor_nusd=terms.floor_nusd if terms and takes_partial else None,
     )
 
 

@@ -15,8 +15,8 @@ MAX_USER_LENGTH: Final = 128
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A principal with what later steps need to know of its request's headers. `dry_run`: it only asks; `max_wait_ms`:
-    how long it may wait in a line, None for as long as it takes; `may_degrade`: another model may serve it; `betas`:
-    the provider's trials that it takes part in."""
+    how long it may wait in a line, None for as long as it takes; `may_degrade`: another model may serve it;
+    `takes_partial`: it goes on with fewer tokens than it asks for; `betas`: the provider's trials it takes part in."""
 
     principal: Principal
     content_length: int | None = None
@@ -26,6 +26,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
     max_wait_ms: int | None = None
     may_degrade: bool = True
+    takes_partial: bool = True
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ Headers = Mapping[str, Sequence[str]]
 DRY_RUN_HEADER: Final = "x-bursar-dry-run"
 MAX_WAIT_HEADER: Final = "x-bursar-max-wait-ms"
 DEGRADE_HEADER: Final = "x-bursar-degrade"
+PARTIAL_HEADER: Final = "x-bursar-partial"
 
 # How long the SDKs of OpenAI and Anthropic wait for an answer, in seconds: in Python, and in JavaScript.
 _TIMEOUT_HEADERS: Final = ("x-stainless-read-timeout", "x-stainless-timeout")
@@ -30,6 +31,12 @@ def is_dry_run(headers: Headers) -> bool:
 def may_degrade(headers: Headers) -> bool:
     """Whether another model may serve the call than the one that it names. Raises: InvalidRequest."""
     return _switch(headers, DEGRADE_HEADER, default=True)
+
+
+def takes_partial(headers: Headers) -> bool:
+    """Whether the call goes on with a shorter answer where a budget does not cover all that it asks for. Raises:
+    InvalidRequest."""
+    return _switch(headers, PARTIAL_HEADER, default=True)
 
 
 def max_wait_ms(headers: Headers) -> int | None:

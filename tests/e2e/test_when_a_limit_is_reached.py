@@ -15,7 +15,7 @@ DOCUMENT: Final = REPOSITORY / "docs" / "when-a-limit-is-reached.md"
 
 
 def commands() -> list[str]:
-    """The document's shell blocks, in order: wait for two seconds, insist on the model, ask."""
+    """The document's shell blocks, in order: wait for two seconds, want it whole, insist on the model, ask."""
     return re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ def run(command: str, team: Team) -> str:
 def test_who_follows_the_document_waits_insists_and_asks(system: System) -> None:
     team = system.new_team("documented")
     limit = system.new_limit(team, "requests", 1, window_seconds=60)
-    wait, insist, ask = commands()
+    wait, _, insist, ask = commands()
     assert run(insist, team).startswith("HTTP/1.1 200")
 
     asked = json.loads(run(ask, team))
@@ -44,3 +44,15 @@ def test_who_follows_the_document_waits_insists_and_asks(system: System) -> None
     refused = run(wait, team)
     assert refused.startswith("HTTP/1.1 429")
     assert int(re.findall(r"x-bursar-queued-ms: (\d+)", refused, flags=re.IGNORECASE)[0]) >= 2000
+
+
+def test_who_follows_the_document_gets_the_whole_answer_or_none(system: System) -> None:
+    team = system.new_team("documented-whole", cap_nusd=400_000)
+    _, whole, insist, _ = commands()
+
+    assert run(whole, team).startswith("HTTP/1.1 429")
+    assert team.books() == []
+
+    shorter = run(insist, team)
+    assert shorter.startswith("HTTP/1.1 200")
+    assert 256 <= int(re.findall(r"x-bursar-max-tokens: (\d+)", shorter, flags=re.IGNORECASE)[0]) < 1024

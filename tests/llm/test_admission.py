@@ -162,6 +162,18 @@ def test_too_little_money_for_a_useful_answer_refuses(gateway: Gateway) -> None:
     assert gateway.admit(max_tokens=100).meter.terms.max_tokens == 100
 
 
+def test_a_caller_who_wants_the_whole_answer_is_refused_instead_of_getting_a_shorter_one(gateway: Gateway) -> None:
+    gateway.publish(budgets=(BUDGET,))
+    gateway.set_cap(300_000)
+    whole_only = gateway.caller(x_bursar_partial="0")
+
+    with pytest.raises(InsufficientQuota):
+        gateway.admission.admit(whole_only, body(max_tokens=1000), "openai_chat")
+
+    grant = gateway.admission.admit(whole_only, body(max_tokens=400), "openai_chat")
+    assert grant.response_headers["x-bursar-max-tokens"] == "400"
+
+
 @pytest.mark.parametrize("label", ["alice ", " alice", "\talice\n"])
 def test_blanks_around_the_user_that_a_body_names_make_no_other_user(gateway: Gateway, label: str) -> None:
     _, key = gateway.new_key(speaks_for_users=True)

@@ -1,21 +1,22 @@
-"""What a caller asks for in headers: not to spend, not to wait, not to be served another model."""
+"""What a caller asks for in headers: not to spend, not to wait, not to be served another model or a shorter answer."""
 
 from __future__ import annotations
 
 import pytest
 
 from kong_plugins.llm.errors import InvalidRequest
-from kong_plugins.llm.wishes import is_dry_run, max_wait_ms, may_degrade
+from kong_plugins.llm.wishes import is_dry_run, max_wait_ms, may_degrade, takes_partial
 
 
-def test_who_asks_for_nothing_is_served_waits_and_may_be_degraded() -> None:
-    assert (is_dry_run({}), max_wait_ms({}), may_degrade({})) == (False, None, True)
+def test_who_asks_for_nothing_is_served_waits_and_may_be_degraded_and_shortened() -> None:
+    assert (is_dry_run({}), max_wait_ms({}), may_degrade({}), takes_partial({})) == (False, None, True, True)
 
 
 @pytest.mark.parametrize(("value", "is_on"), [("1", True), ("0", False)])
 def test_a_switch_is_on_or_off(value: str, is_on: bool) -> None:
     assert is_dry_run({"x-bursar-dry-run": [value]}) is is_on
     assert may_degrade({"x-bursar-degrade": [value]}) is is_on
+    assert takes_partial({"x-bursar-partial": [value]}) is is_on
 
 
 @pytest.mark.parametrize("values", [["yes"], [""], ["1", "1"], ["true"]])
@@ -24,6 +25,8 @@ def test_a_switch_that_is_unclear_is_refused(values: list[str]) -> None:
         is_dry_run({"x-bursar-dry-run": values})
     with pytest.raises(InvalidRequest, match="must be 1 or 0"):
         may_degrade({"x-bursar-degrade": values})
+    with pytest.raises(InvalidRequest, match="must be 1 or 0"):
+        takes_partial({"x-bursar-partial": values})
 
 
 @pytest.mark.parametrize(("value", "longest_ms"), [("0", 0), ("1500", 1500), ("999999999", 999_999_999)])
