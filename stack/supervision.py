@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from xmlrpc.client import Fault, ServerProxy
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack.errors import SupervisionError
 from stack.programs import REPOSITORY, Program
@@ -72,9 +72,13 @@ class Supervisor:
         self.stop()
 
     def run(self, *names: str) -> None:
-        """Start programs and return without waiting for them to be ready."""
+        """Start programs and return without waiting for them to be ready; one that dies at once is started again."""
         for name in names:
-            self._call("startProcess", self._full_name(name), False)
+            try:
+                self._call("startProcess", self._full_name(name), False)
+            except SupervisionError as error:
+                if not _has_died_at_once(error.__cause__):
+                    raise
 
     def process_id(self, name: str) -> int | None:
         """The process that runs a program now, or None between two lives."""
@@ -124,3 +128,9 @@ class Supervisor:
                 return getattr(server.supervisor, method)(*arguments)
         except (OSError, HTTPException, Fault) as error:
             raise SupervisionError(f"supervisord does not answer: {error}") from error
+
+
+def _has_died_at_once(cause: BaseException | None) -> bool:
+    """Whether supervisord has started a program that died before it answered; it tries again as with one that dies
+    later."""
+    return isinstance(cause, Fault) and cause.faultCode == Faults.SPAWN_ERROR

@@ -106,11 +106,12 @@ def test_a_value_that_supervisord_would_change_is_refused(short_folder: Path, va
         _supervisor_of(short_folder, program).start()
 
 
-def test_a_program_that_cannot_be_started_is_named(short_folder: Path) -> None:
-    lost = Program(name="lost", command=["/no/such/file"])
-    with _supervisor_of(short_folder, lost) as supervisor:
-        supervisor.run("lost")
-        _eventually(lambda: "/no/such/file" in (_text_of(supervisor.logs / "lost.log") or ""))
+def test_programs_that_cannot_be_started_are_named_however_soon_each_dies(short_folder: Path) -> None:
+    lost = [Program(name=f"lost{number}", command=["/no/such/file"]) for number in range(20)]
+    with _supervisor_of(short_folder, *lost) as supervisor:
+        supervisor.run(*(program.name for program in lost))
+        logs = [supervisor.logs / f"{program.name}.log" for program in lost]
+        _eventually(lambda: all("/no/such/file" in (_text_of(log) or "") for log in logs))
 
 
 def _supervisor_of(folder: Path, *programs: Program) -> Supervisor:
