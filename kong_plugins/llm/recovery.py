@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from kong_plugins.llm.journal import Held, HeldBudget
+from kong_plugins.llm.journal import Held
 from kong_plugins.llm.names import budget_name, hold_name, live_name
 from kong_plugins.llm.release import Tier
 from kong_plugins.llm.store import GROUP, LATE_TRUTH_MS, Store
@@ -77,15 +77,14 @@ class Recovery:
         organization = held.organization
         names = [hold_name(organization, held.request_id), live_name(organization, "leases")]
         names += [budget_name(organization, each.budget, each.subject, each.period) for each in held.budgets]
+        # To the script, None is absent.
         hold = {
             "nusd": held.hold_nusd,
             "tokens": held.hold_tokens,
             "reserved_at_ms": held.reserved_at_ms,
             "limits": [],
-            "budgets": [_held_budget(each) for each in held.budgets],
+            "budgets": [{"unit": each.unit, "cost": each.cost, "tier": each.tier} for each in held.budgets],
         }
-        if held.hold_nusd is None:
-            del hold["nusd"]
         arguments = [held.request_id, held.lease_ends_at_ms, msgspec.msgpack.encode(hold), bytes(held.draft)]
         return bool(self._connection.run("restore", names, arguments))
 
@@ -149,11 +148,6 @@ class Recovery:
         read_until = groups[0]["last-delivered-id"] if groups else b"0-0"
         is_drained = read_until == of_stream["last-generated-id"] and not (groups and groups[0]["pending"])
         return [int(each or 0) for each in spent] if is_drained else None
-
-
-def _held_budget(each: HeldBudget) -> dict[str, object]:
-    counted = {"unit": each.unit, "cost": each.cost}
-    return counted if each.tier is None else counted | {"tier": each.tier}
 
 
 def _read_spent(together: Any, organization: str, places: Sequence[CounterPlace]) -> None:

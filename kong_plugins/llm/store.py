@@ -47,7 +47,7 @@ GROUP: Final = "ledger"
 _ORGANIZATIONS: Final = "bursar:organizations"
 _FIXED_NAMES: Final = ("ready", "policy_number", "leases", "seq", "events", "refusals", "waiting", "refused")
 _PLANNED: Final = tuple(
-    name for name in Reservation.__struct_fields__ if name not in ("organization", "budgets", "draft", "place")
+    name for name in Reservation.__struct_fields__ if name not in ("organization", "budgets", "draft", "without_redis")
 )
 
 
@@ -356,11 +356,10 @@ def _limit_name(check: LimitCheck) -> str:
 
 
 def _plan(reservation: Reservation) -> bytes:
-    """The reservation as the script reads it, without its draft: Redis' MessagePack knows text, not bytes."""
+    """The reservation as the script reads it, to which None is absent; without its draft, as Redis' MessagePack knows
+    text, not bytes."""
     plan: dict[str, Any] = {name: getattr(reservation, name) for name in _PLANNED}
     plan["budgets"] = [_planned(reservation.organization, check) for check in reservation.budgets]
-    if reservation.place is not None:
-        plan["place"] = reservation.place
     return msgspec.msgpack.encode(plan)
 
 

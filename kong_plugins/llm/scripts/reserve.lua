@@ -23,6 +23,15 @@
 --        no line.
 
 local HOUR_MS = 3600000
+-- Mostly nobody does, and then no line has to be looked at.
+local is_anybody_waiting = redis.call('EXISTS', KEYS[8]) == 1
+
+-- Also a call without a place may stand in a line: its first answer may have been lost.
+local function leave()
+  if is_anybody_waiting then
+    leave_line(KEYS[8], call.request_id)
+  end
+end
 
 -- Until when the call may stand in a check's line; 0 where it may not. How long it has waited, its gateway knows: by a
 -- clock that nobody can set.
@@ -50,7 +59,7 @@ end
 -- The checks that would let the call pass, but have another one standing before it in their line.
 local function preceding(refusing, now)
   local found, is_refusing = {}, {}
-  if redis.call('EXISTS', KEYS[8]) == 0 then
+  if not is_anybody_waiting then
     return found
   end
   for _, check in ipairs(refusing) do
@@ -138,7 +147,7 @@ local function deny(check, retry_after_ms, now)
   keep_rings_of_a_clock_set_back()
   if call.is_last then
     write_refusal(check, answer, now)
-    leave_line(KEYS[8], call.request_id)
+    leave()
   end
   if check.period and not check.tier and check.floor > check.free then
     if check.each_cap then
@@ -220,8 +229,7 @@ local function hold(granted, now)
     answer = answer, limits = hold_limits(lease_end, now), budgets = hold_budgets(granted, now),
   }))
   redis.call('ZADD', KEYS[4], integer_text(lease_end), call.request_id)
-  -- Also without a place: its first answer may have been lost.
-  leave_line(KEYS[8], call.request_id)
+  leave()
   return answer
 end
 
@@ -253,20 +261,19 @@ local function decide(stored, now)
   if final then
     return deny(final, retry_after_ms, now)
   end
-  local _, longest_ms = slowest(limits, now)
-  local is_timed = #refusing == 0 and longest_ms > 0
+  local is_timed = #refusing == 0
   for _, limit in ipairs(limits) do
     refusing[#refusing + 1] = limit
   end
-  local preceded = preceding(refusing, now)
-  for _, check in ipairs(preceded) do
+  for _, check in ipairs(preceding(refusing, now)) do
     if now >= may_wait_until_ms(check, now) then
       return deny(check, ASK_AGAIN_MS, now)
     end
-    refusing[#refusing + 1] = check
+    refusing[#refusing + 1], is_timed = check, false
   end
   if #refusing > 0 then
-    return wait(refusing, is_timed and #preceded == 0 and longest_ms or ASK_AGAIN_MS, now)
+    local _, longest_ms = slowest(limits, now)
+    return wait(refusing, is_timed and longest_ms or ASK_AGAIN_MS, now)
   end
   return hold(granted, now)
 end

@@ -183,13 +183,13 @@ FAULTS: Final = tuple(
         (
             "who was admitted holds up the line",
             "reserve",
-            "leave_line(KEYS[8], call.request_id)\n  return answer",
+            "leave()\n  return answer",
             "return answer",
         ),
         (
             "who was refused holds up the line",
             "reserve",
-            "write_refusal(check, answer, now)\n    leave_line(KEYS[8], call.request_id)",
+            "write_refusal(check, answer, now)\n    leave()",
             "write_refusal(check, answer, now)",
         ),
         ("who leaves holds up the line", "leave", "leave_line(KEYS[1], ARGV[1])", ""),
