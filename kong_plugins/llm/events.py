@@ -92,7 +92,6 @@ class ThresholdEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 Event = UsageEvent | ThresholdEvent
-EventType = Literal["usage", "threshold"]
 
 
 def decode_event(event_type: str, data: bytes) -> Event:

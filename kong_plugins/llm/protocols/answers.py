@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -15,6 +16,7 @@ SLACK_TOKENS: Final = 16
 # No call has a thousand million tokens; a provider that says so has not counted.
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 _USAGE_MEMBER: Final = re.compile(rb'"usage"\s*:\s*\{')
 _MODEL_LENGTH: Final = 256
 
@@ -71,7 +73,35 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     response_model: str | None = None
 
 
-def objects_ending_with_usage(tail: bytes) -> Iterator[bytes]:
+def decoded(data: bytes, kind: type[_Kind]) -> _Kind | None:
+    """The data as such a document, None where it is none or a count in it makes no sense; Python's own reader lets pass
+    half of a surrogate pair in what a model writes."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError:
+        pass
+    try:
+        return msgspec.convert(json.loads(data), kind)
+    except (ValueError, RecursionError):
+        return None
+
+
+def decoded_from_usage_on(tail: bytes, kind: type[_Kind]) -> _Kind | None:
+    """The last members of such a document, from `usage` on, given its last bytes; None where it does not end so."""
+    for candidate in _objects_ending_with_usage(tail):
+        try:
+            return msgspec.json.decode(candidate, type=kind)
+        except msgspec.DecodeError:
+            continue
+    return None
+
+
+def readable_model_name(name: object) -> str | None:
+    """The model's name, where it is one that can be written down."""
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= _MODEL_LENGTH else None
+
+
+def _objects_ending_with_usage(tail: bytes) -> Iterator[bytes]:
     """What may be the last members of a JSON object, from `usage` on, given its last bytes; the last candidate first.
 
     One that decodes is the object's own: what follows closes exactly one level up to the end of the body, and its quote
@@ -82,8 +112,3 @@ def objects_ending_with_usage(tail: bytes) -> Iterator[bytes]:
         unescaped = before.rstrip(b"\\")
         if unescaped and (len(before) - len(unescaped)) % 2 == 0:
             yield b"{" + tail[candidate.start() :]
-
-
-def readable_model_name(name: object) -> str | None:
-    """The model's name, where it is one that can be written down."""
-    return name if isinstance(name, str) and name.isprintable() and len(name) <= _MODEL_LENGTH else None

@@ -24,6 +24,7 @@ from kong_plugins.llm.protocols.checks import (
     is_count,
     is_flag,
     is_one_of,
+    items_of,
     message_list,
     model_name,
     passes,
@@ -214,11 +215,7 @@ def _is_defined_by_anthropic(tool: Mapping[str, Any]) -> bool:
 
 
 def _are_tools(value: Any, name: str) -> None:
-    if value is None:
-        return
-    if not isinstance(value, list):
-        raise InvalidRequest(f"{name} must be a list.", param=name)
-    for index, tool in enumerate(value):
+    for index, tool in enumerate(items_of(value, name)):
         if not isinstance(tool, dict):
             raise InvalidRequest("A tool must be an object.", param=f"{name}[{index}]")
         if _is_defined_by_anthropic(tool) and _CLIENT_TOOLS.fullmatch(str(tool["type"])) is None:

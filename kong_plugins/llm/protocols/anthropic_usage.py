@@ -7,8 +7,7 @@ https://docs.anthropic.com/en/docs/build-with-claude/streaming
 
 from __future__ import annotations
 
-import json
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -17,14 +16,14 @@ from kong_plugins.llm.protocols.answers import (
     Answer,
     Count,
     Reading,
-    objects_ending_with_usage,
+    decoded,
+    decoded_from_usage_on,
     readable_model_name,
 )
 from kong_plugins.llm.protocols.sse import events_at_both_ends, sent_bound_tokens
 from kong_plugins.llm.tokens import utf8_bytes
 from kong_plugins.llm.usage import Usage
 
-_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 # The smallest event that a stream may have anywhere.
 _PING_BYTES: Final = len(b'event: ping\ndata: {"type":"ping"}\n\n')
 
@@ -75,16 +74,17 @@ def read_message(answer: Answer) -> Reading:
     """The usage of an answer in one piece."""
     whole = answer.whole
     if whole is not None:
-        message = _decoded(whole, _Message) or _Message()
+        message = decoded(whole, _Message) or _Message()
         return _reading(message.usage, model=message.model)
     beginning = first_members(answer.head.decode(errors="replace"))
-    return _reading(_usage_at_the_end(answer.tail) if answer.complete else None, model=beginning.get("model"))
+    end = decoded_from_usage_on(answer.tail, _Message) if answer.complete else None
+    return _reading(end.usage if end else None, model=beginning.get("model"))
 
 
 def read_stream(answer: Answer) -> Reading:
     """The usage of an event stream, or what has been seen of it before it broke off."""
     head, tail = events_at_both_ends(answer)
-    beginning, end = ([_decoded(event.data or b"{}", _Event) for event in events] for events in (head, tail))
+    beginning, end = ([decoded(event.data or b"{}", _Event) for event in events] for events in (head, tail))
     events = beginning + end
     message = next((event.message for event in events if event and event.message), _Message())
     final = _final_usage(events)
@@ -148,28 +148,6 @@ def _overlaid(first: _WireUsage | None, later: _WireUsage) -> _WireUsage:
     """The first count with everything that the later one tells anew."""
     told = {name: value for name, value in msgspec.structs.asdict(later).items() if value is not None}
     return msgspec.structs.replace(first or _WireUsage(), **told)
-
-
-def _usage_at_the_end(tail: bytes) -> _WireUsage | None:
-    for candidate in objects_ending_with_usage(tail):
-        try:
-            return msgspec.json.decode(candidate, type=_Message).usage
-        except msgspec.DecodeError:
-            continue
-    return None
-
-
-def _decoded(data: bytes, kind: type[_Kind]) -> _Kind | None:
-    """The data as such a document, None where it is none; Python's own reader lets pass half of a surrogate pair in
-    what a model writes."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError:
-        pass
-    try:
-        return msgspec.convert(json.loads(data), kind)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _reading(usage: _WireUsage | None, *, model: object) -> Reading:

@@ -44,6 +44,13 @@ def message_list(body: Body) -> list[dict[str, Any]]:
     return messages
 
 
+def items_of(value: Any, name: str) -> list[Any]:
+    """The items of a list, none where it is absent. Raises: InvalidRequest."""
+    if not isinstance(value, list | None):
+        raise InvalidRequest(f"{name} must be a list.", param=name)
+    return value or []
+
+
 def is_flag(value: Any, name: str) -> None:
     if value is not None and not isinstance(value, bool):
         raise InvalidRequest(f"{name} must be true or false.", param=name)

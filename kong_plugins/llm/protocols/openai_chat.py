@@ -21,6 +21,7 @@ from kong_plugins.llm.protocols.checks import (
     is_flag,
     is_one_of,
     is_text,
+    items_of,
     message_list,
     model_name,
     passes,
@@ -189,11 +190,7 @@ def _are_stream_options(value: Any, name: str) -> None:
 
 
 def _are_tools(value: Any, name: str) -> None:
-    if value is None:
-        return
-    if not isinstance(value, list):
-        raise InvalidRequest(f"{name} must be a list.", param=name)
-    for index, tool in enumerate(value):
+    for index, tool in enumerate(items_of(value, name)):
         if not isinstance(tool, dict) or tool.get("type") not in ("function", "custom"):
             raise InvalidRequest(
                 "Only function and custom tools are available through this gateway.", param=f"{name}[{index}]"

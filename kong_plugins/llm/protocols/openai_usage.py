@@ -6,13 +6,19 @@ every quote is escaped; so text that looks like usage is never taken for the pro
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 import msgspec
 
 from kong_plugins.llm.body import first_members
-from kong_plugins.llm.protocols.answers import Answer, Count, Reading, objects_ending_with_usage, readable_model_name
+from kong_plugins.llm.protocols.answers import (
+    Answer,
+    Count,
+    Reading,
+    decoded,
+    decoded_from_usage_on,
+    readable_model_name,
+)
 from kong_plugins.llm.protocols.sse import Event, sent_bound_tokens, whole_events
 from kong_plugins.llm.tokens import strings_in, utf8_bytes
 from kong_plugins.llm.usage import Usage
@@ -89,12 +95,8 @@ def _final_usage(events: list[Event]) -> Usage | None:
 
 
 def _usage_at_the_end(tail: bytes) -> _WireUsage | None:
-    for candidate in objects_ending_with_usage(tail):
-        try:
-            return msgspec.json.decode(candidate, type=_Document).usage
-        except msgspec.DecodeError:
-            continue
-    return None
+    document = decoded_from_usage_on(tail, _Document)
+    return document.usage if document else None
 
 
 def _sent_bound_tokens(answer: Answer, events: list[Event]) -> int:
@@ -119,18 +121,7 @@ def _content_bytes(event: Event) -> int:
 
 def _document(data: bytes) -> _Document:
     """The members that matter, all None where the data is not such a document or its usage makes no sense."""
-    try:
-        return msgspec.json.decode(data, type=_Document)
-    except msgspec.DecodeError:
-        return _lenient_document(data)
-
-
-def _lenient_document(data: bytes) -> _Document:
-    """As Python's own reader takes it, which lets pass half of a surrogate pair in what a model writes."""
-    try:
-        return msgspec.convert(json.loads(data), _Document)
-    except (ValueError, RecursionError):
-        return _Document()
+    return decoded(data, _Document) or _Document()
 
 
 def _wire_usage(value: object) -> _WireUsage | None:

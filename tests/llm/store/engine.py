@@ -28,7 +28,6 @@ START_MS: Final = int(datetime(2026, 3, 28, 11, tzinfo=UTC).timestamp()) * 1000
 MINUTE_MS: Final = 60_000
 LEASE_MS: Final = 300_000
 TEAM: Final = Scope(kind="team", subject=None)
-EACH_THRESHOLD: Final = (50, 75, 90, 100)
 
 # In place of scripts/clock.lua: the time lies in a key of the organization that the script's first key belongs to.
 SETTABLE_CLOCK: Final = """
