@@ -67,6 +67,10 @@ test-cap: setup ## 128 requests at once against a cap of eight calls
 test-kill: setup ## kill -9 of each plugin server and of the gateway under load
 	@$(BIN)/pytest tests/e2e/test_kill.py
 
+.PHONY: test-sdks
+test-sdks: setup ## the providers' own SDKs against a running system, checked against the provider's books
+	@$(BIN)/pytest tests/e2e/sdks
+
 .PHONY: test-kong
 test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN_URL and KONG_PROXY_URL
 	@BURSAR_GATEWAY=kong $(BIN)/python -m stack gateway || { echo "test-kong: did not run" >&2; exit 1; }

@@ -37,12 +37,13 @@ class Plugin:
             if self.answers == "models":
                 return pdk.answer(kong, node.admission().models(caller, pdk.request_path(kong)))
             node.admission().check_headers(caller)
-            data = pdk.request_body(kong)
+            data, asked_at = pdk.request_body(kong), pdk.request_target(kong, self.protocol)
+            call = (node.admission(), caller, data, self.protocol)
             if self.answers == "estimates":
-                return pdk.answer_dry_run(kong, estimates.asked_estimate(node.admission(), caller, data, self.protocol))
+                return pdk.answer_dry_run(kong, estimates.asked_estimate(*call))
             if caller.dry_run:
-                return pdk.answer_dry_run(kong, estimates.estimate(node.admission(), caller, data, self.protocol))
-            grant = node.admission().admit(caller, data, self.protocol, beat=lambda: pdk.beat(kong))
+                return pdk.answer_dry_run(kong, estimates.estimate(*call, asked_at=asked_at))
+            grant = node.admission().admit(caller, data, self.protocol, asked_at=asked_at, beat=lambda: pdk.beat(kong))
         except BursarError as refusal:
             return pdk.refuse(kong, refusal, self.protocol)
         with node.admission().giving_out(grant):

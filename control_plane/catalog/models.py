@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from control_plane.catalog.protocols import protocol_choices
 from control_plane.catalog.validators import validate_base_url
 from control_plane.names import (
     MODEL_NAME_PATTERN,
@@ -17,8 +18,6 @@ from control_plane.names import (
     validate_model_name,
     validate_slug,
 )
-
-PROTOCOLS: Final = [("openai_chat", "OpenAI chat completions"), ("anthropic_messages", "Anthropic Messages")]
 
 # One token of the dearest models costs about 10⁶ nano-USD; a thousand dollars a token is an entry error.
 MAX_PRICE_NUSD: Final = 10**18
@@ -105,7 +104,7 @@ class Deployment(models.Model):
     provider_model = models.CharField(
         max_length=128, validators=[validate_model_name], help_text="The model's name at the provider."
     )
-    protocol = models.CharField(max_length=32, choices=PROTOCOLS, default="openai_chat")
+    protocol = models.CharField(max_length=32, choices=protocol_choices, default="openai_chat")
     region = models.CharField(max_length=63, null=True, blank=True, validators=[validate_slug])  # noqa: DJ001 - none is not ""
     order = models.PositiveSmallIntegerField(default=0)
     active = models.BooleanField(default=True)

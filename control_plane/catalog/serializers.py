@@ -13,12 +13,12 @@ from control_plane.catalog.models import (
     MAX_DEGRADES,
     MAX_TOKENS,
     PRICE_FIELDS,
-    PROTOCOLS,
     Deployment,
     Model,
     Price,
     Provider,
 )
+from control_plane.catalog.protocols import protocol_choices
 
 
 class ProviderSerializer(StrictSerializer[Provider]):
@@ -70,7 +70,7 @@ class DeploymentSerializer(StrictSerializer[Deployment]):
     model = OwnedBySlug(slug_field="name", queryset=Model.objects.all())
     provider = OwnedBySlug(slug_field="name", queryset=Provider.objects.all())
     provider_model = serializers.CharField(max_length=128)
-    protocol = serializers.ChoiceField(choices=PROTOCOLS, default="openai_chat")
+    protocol = serializers.ChoiceField(choices=protocol_choices(), default="openai_chat")
     region = serializers.CharField(max_length=63, allow_null=True, default=None)
     order = WholeNumberField(min_value=0, max_value=1_000, default=0)
     active = FlagField(default=True)

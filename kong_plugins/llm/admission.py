@@ -29,7 +29,7 @@ from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.policies import Policies
 from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.refusals import refusal_of, undecided
-from kong_plugins.llm.requests import Caller, ModelRequest, chosen_user
+from kong_plugins.llm.requests import Asked, Caller, ModelRequest, chosen_user
 from kong_plugins.llm.routes import RoutingTable
 from kong_plugins.llm.settings import EdgeSettings
 from kong_plugins.llm.standing import Standing, standing_of
@@ -82,12 +82,13 @@ class Admission:
         data: bytes,
         protocol: str,
         *,
+        asked_at: str = "",
         probe: bool = False,
         beat: Callable[[], None] = lambda: None,
     ) -> Grant:
-        """Hold what the call may use, and grant it, maybe after a wait in a line, in which there is a `beat` at least
-        every second; what that raises ends the wait, and so does a key that is no longer what it was. A `probe` is what
-        would be granted now, of which nothing is held.
+        """Hold what the call may use that was `asked_at` a path with its query, and grant it, maybe after a wait in a
+        line, in which there is a `beat` at least every second; what that raises ends the wait, and so does a key that
+        is no longer what it was. A `probe` is what would be granted now, of which nothing is held.
 
         Raises:
             WouldWait: a probe's call would have to wait.
@@ -99,7 +100,9 @@ class Admission:
         """
         self._check_size(len(data))
         body = parse_body(data)
-        request = wire_format(protocol).parse_request(body, caller.betas)
+        path, _, query = asked_at.partition("?")
+        asked = Asked(path=path, query=query, betas=caller.betas)
+        request = wire_format(protocol).parse_request(body, asked)
         call = Call(
             request_id=str(uuid.uuid4()),
             caller=_with_user(caller, request),

@@ -62,15 +62,15 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     refusal: RefusedBy | None = None
 
 
-def estimate(admission: Admission, caller: Caller, data: bytes, protocol: str) -> Estimate:
-    """What would become of the call with this body.
+def estimate(admission: Admission, caller: Caller, data: bytes, protocol: str, *, asked_at: str = "") -> Estimate:
+    """What would become of the call with this body, asked at a path with its query.
 
     Raises:
         InvalidRequest: it is no such call.
         PolicyUnavailable: nothing can be decided at the moment.
     """
     try:
-        return _of_grant(admission.admit(caller, data, protocol, probe=True))
+        return _of_grant(admission.admit(caller, data, protocol, asked_at=asked_at, probe=True))
     except WouldWait as wait:
         return _of_wait(wait)
     except (Refusal, PermissionDenied, NotFound) as error:
@@ -94,13 +94,13 @@ def asked_estimate(admission: Admission, caller: Caller, data: bytes, protocol: 
         name = min(unknown)[:64]
         raise InvalidRequest(f"{name} has no place beside path and body.", param=name)
     path = question.get("path")
-    named = protocol_of_path(path) if isinstance(path, str) else None
+    named = protocol_of_path(path.partition("?")[0]) if isinstance(path, str) else None
     if named is None:
         raise InvalidRequest("path must be the path of a call, such as /v1/chat/completions.", param="path")
     if not isinstance(question.get("body"), dict):
         raise InvalidRequest("body must be the JSON object that the call would send.", param="body")
     body = question.members["body"]
-    return estimate(admission, caller, data[body.start : body.end], named)
+    return estimate(admission, caller, data[body.start : body.end], named, asked_at=str(path))
 
 
 def _of_grant(grant: Grant) -> Estimate:

@@ -54,6 +54,13 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     cache_write_1h_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    cache_read_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
+    units: dict[str, int] = {}
+    service_tier: str | None = None
     quality: Quality | None = None
     amount_nusd: int | None = 0
     hold_nusd: int = 0

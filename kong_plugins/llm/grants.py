@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -16,6 +16,7 @@ from kong_plugins.llm.body import Splice
 from kong_plugins.llm.prices import Price, affordable_output_tokens, worst_cost_nusd
 from kong_plugins.llm.rate_headers import QUEUED_HEADER
 from kong_plugins.llm.release import Deployment, Tier
+from kong_plugins.llm.requests import Target
 
 # A call that could only answer in fewer tokens than this, and than it asks for, is refused instead.
 USEFUL_OUTPUT_TOKENS: Final = 256
@@ -115,12 +116,13 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a deployment's base URL leads; `path` is the prefix of its calls' paths."""
+    """Where a deployment's base URL leads; `path` is the prefix of its calls' paths, `query` what each of them asks."""
 
     scheme: str
     host: str
     port: int
     path: str
+    query: str = ""
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +130,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     less than the call may use; `is_shared`: a budget of the whole organization has a say in how much that is."""
 
     upstream: Upstream
-    path: str
+    target: Target
     credential_headers: dict[str, str]
     body: bytes
     splices: tuple[Splice, ...]
@@ -147,8 +149,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
             "scheme": self.upstream.scheme,
             "host": self.upstream.host,
             "port": self.upstream.port,
-            "path": self.path,
-            "query": "",
+            "path": self.target.path,
+            "query": self.target.query,
             "set_headers": {
                 **self.credential_headers,
                 "accept-encoding": "identity",
@@ -165,16 +167,22 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=1024)
-def upstream_of(base_url: str) -> Upstream:
-    """Take a deployment's base URL apart.
+def upstream_of(base_url: str, provider_model: str) -> Upstream:
+    """Take a deployment's base URL apart, with the provider's name of the model where `{model}` stands.
 
     Raises:
         ValueError: it has another scheme than http and https, or no host.
     """
-    url = urlsplit(base_url)
+    url = urlsplit(base_url.replace("{model}", quote(provider_model, safe="")))
     if url.scheme not in _DEFAULT_PORTS or not url.hostname:
         raise ValueError(f"not the base URL of a provider: {base_url!r}")
-    return Upstream(scheme=url.scheme, host=url.hostname, port=url.port or _DEFAULT_PORTS[url.scheme], path=url.path)
+    return Upstream(
+        scheme=url.scheme,
+        host=url.hostname,
+        port=url.port or _DEFAULT_PORTS[url.scheme],
+        path=url.path,
+        query=url.query,
+    )
 
 
 def response_headers(

@@ -24,7 +24,7 @@ from kong_plugins.llm.local_limits import goes_on_without_redis
 from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.rate_headers import rate_headers
 from kong_plugins.llm.release import Deployment
-from kong_plugins.llm.requests import Caller, ModelRequest
+from kong_plugins.llm.requests import Caller, ModelRequest, Target
 from kong_plugins.llm.routes import Candidate, RoutingTable
 from kong_plugins.llm.settings import EdgeSettings
 from kong_plugins.llm.tokens import input_bound_tokens
@@ -86,7 +86,7 @@ class Offers:
         facts = _facts(self._call, candidate, terms, release=self.table.document.number)
         return Offer(
             deployment=deployment,
-            upstream=upstream_of(deployment.base_url),
+            upstream=upstream_of(deployment.base_url, deployment.provider_model),
             credential=open_credential(
                 self.table.document.credentials[deployment.credential],
                 credential_id=deployment.credential,
@@ -184,7 +184,7 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
     limits = rate_headers(granted.limits, protocol=call.protocol, now_ms=granted.reserved_at_ms)
     return Grant(
         upstream=offer.upstream,
-        path=form.upstream_path(offer.upstream.path),
+        target=_target(call, offer),
         credential_headers=form.credential_headers(offer.credential),
         body=call.body.data,
         splices=splices(call.body, changes),
@@ -203,6 +203,14 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
         is_partial=granted.granted_nusd < (offer.terms.cost_nusd or 0),
         is_shared=any(check.kind == "organization" and check.refuses for check in offer.reservation.budgets),
     )
+
+
+def _target(call: Call, offer: Offer) -> Target:
+    """Where the call goes, with what the deployment's base URL asks beside it."""
+    upstream, form = offer.upstream, wire_format(call.protocol)
+    target = form.upstream_target(upstream.path, call.request, offer.deployment.provider_model)
+    query = "&".join(filter(None, (upstream.query, target.query)))
+    return msgspec.structs.replace(target, query=query)
 
 
 def _terms(candidate: Candidate, request: ModelRequest) -> Terms:

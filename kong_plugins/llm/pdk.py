@@ -39,6 +39,11 @@ def request_path(kong: Any) -> str:
     return str(kong.request.get_path())
 
 
+def request_target(kong: Any, protocol: str) -> str:
+    """The path and the query of the request as they came; empty where its wire format says nothing in them."""
+    return str(kong.request.get_path_with_query()) if wire_format(protocol).READS_TARGET else ""
+
+
 def set_caller(kong: Any, caller: Caller) -> None:
     """Pass the caller on to the next plugin, and tell Kong, whose logging plugins then name the team."""
     principal = caller.principal

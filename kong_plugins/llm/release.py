@@ -33,7 +33,12 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model at one provider. `base_url` has a scheme, a host, a port and maybe a path prefix such as /v1;
-    `credential` names an entry of `PolicyDocument.credentials`."""
+    `{model}` in it stands for the provider's name of the model, and a query in it for a part of every call's.
+
+    `credential` names an entry of `PolicyDocument.credentials`; `authentication` is the way in which it is presented,
+    None for the wire format's own. Deployments of a model are tried in ascending `order`, and take turns by `weight`
+    where that is equal.
+    """
 
     id: str
     provider: str
@@ -43,6 +48,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     credential: str
     price: Price | None = None
     region: str | None = None
+    vendor: str = "openai"
+    authentication: str | None = None
+    weight: int = 1
+    order: int = 0
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

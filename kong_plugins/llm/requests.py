@@ -9,6 +9,7 @@ import msgspec
 from kong_plugins.llm.errors import InvalidRequest
 from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.tokens import Prompt
+from kong_plugins.llm.usage import STANDARD_TIER
 
 MAX_USER_LENGTH: Final = 128
 
@@ -29,9 +30,27 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     takes_partial: bool = True
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a request stands outside its body: the path and query as they came, where its wire format reads them, and
+    the `betas` that its headers name."""
+
+    path: str = ""
+    query: str = ""
+    betas: tuple[str, ...] = ()
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where under a provider's address a call goes."""
+
+    path: str
+    query: str = ""
+
+
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call as asked for. `choices` is the number of answers, each of which may take the maximum of tokens;
     `wants_usage`: the client has asked for the usage chunk of its stream; `user` is the end user that it names.
+    `has_output`: tokens are written at all. `units` are the most pieces of each kind (`usage.Usage`) that it can be
+    billed for, `service_tiers` those at which it may be.
 
     `thinks`: the model may spend output on reasoning of which the client sees less; None where that is the model's own
     way. `thinking_tokens`: as many are set apart for it in the maximum, and an answer needs more than them.
@@ -48,6 +67,9 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     thinks: bool | None = None
     thinking_tokens: int = 0
     writes_1h: bool = False
+    has_output: bool = True
+    units: dict[str, int] = {}
+    service_tiers: tuple[str, ...] = (STANDARD_TIER,)
 
 
 def chosen_user(label: str | None, *, param: str, selects: bool) -> str | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+# The service tier of a call that asks for no other.
+STANDARD_TIER: Final = "standard"
 
 # exact: the provider's own count. partial: bounded from what was seen before the stream broke off.
 # upper_bound: nothing could be read, the whole hold is charged. unpriced: counted, but no price was known.
@@ -12,8 +15,13 @@ Quality = Literal["exact", "partial", "upper_bound", "unpriced"]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Token counts of one call. As in OpenTelemetry, `input_tokens` includes the cached ones and
-    `output_tokens` includes reasoning. `cache_write_tokens` includes what is kept for an hour."""
+    """Counts of one call. As in OpenTelemetry, `input_tokens` includes the cached ones and `output_tokens` includes
+    reasoning. `cache_write_tokens` includes what is kept for an hour. Tokens of audio and images are part of the input,
+    of what the cache has read of it, or of the output.
+
+    `units` counts what is billed by the piece, by names that prices use too: `image`, or `image:<quality>:<size>`,
+    `second`, `character`, `web_search`.
+    """
 
     input_tokens: int = 0
     cache_read_tokens: int = 0
@@ -21,16 +29,29 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_1h_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    cache_read_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_audio_tokens: int = 0
+    output_image_tokens: int = 0
+    units: dict[str, int] = {}
 
     def __post_init__(self) -> None:
-        if min(msgspec.structs.astuple(self)) < 0:
-            raise ValueError("token counts cannot be negative")
+        *tokens, units = msgspec.structs.astuple(self)
+        if min(*tokens, *units.values()) < 0:
+            raise ValueError("counts cannot be negative")
         if self.cache_read_tokens + self.cache_write_tokens > self.input_tokens:
             raise ValueError("cached tokens are part of the input tokens")
         if self.cache_write_1h_tokens > self.cache_write_tokens:
             raise ValueError("tokens cached for an hour are part of the tokens written into the cache")
         if self.reasoning_tokens > self.output_tokens:
             raise ValueError("reasoning tokens are part of the output tokens")
+        if self.input_audio_tokens + self.input_image_tokens > self.input_tokens:
+            raise ValueError("tokens of audio and images are part of the input tokens")
+        if self.cache_read_audio_tokens > min(self.cache_read_tokens, self.input_audio_tokens):
+            raise ValueError("cached tokens of audio are part of the cached tokens and of the audio's")
+        if self.output_audio_tokens + self.output_image_tokens > self.output_tokens:
+            raise ValueError("tokens of audio and images are part of the output tokens")
 
     @property
     def total_tokens(self) -> int:

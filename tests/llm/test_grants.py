@@ -60,19 +60,20 @@ def test_only_a_client_that_did_not_ask_for_it_is_spared_the_usage_chunk(
 @pytest.mark.parametrize(
     ("base_url", "parts"),
     [
-        ("https://api.example.com/v1", ("https", "api.example.com", 443, "/v1")),
-        ("http://127.0.0.1:9100/v1/", ("http", "127.0.0.1", 9100, "/v1/")),
-        ("http://[::1]:80", ("http", "::1", 80, "")),
+        ("https://api.example.com/v1", ("https", "api.example.com", 443, "/v1", "")),
+        ("http://127.0.0.1:9100/v1/", ("http", "127.0.0.1", 9100, "/v1/", "")),
+        ("http://[::1]:80", ("http", "::1", 80, "", "")),
+        ("https://x.test/deployments/{model}?v=1", ("https", "x.test", 443, "/deployments/org%2Fmini%3F", "v=1")),
     ],
 )
-def test_a_base_url_is_taken_apart(base_url: str, parts: tuple[str, str, int, str]) -> None:
-    assert msgspec.structs.astuple(upstream_of(base_url)) == parts
+def test_a_base_url_is_taken_apart(base_url: str, parts: tuple[str, str, int, str, str]) -> None:
+    assert msgspec.structs.astuple(upstream_of(base_url, "org/mini?")) == parts
 
 
 @pytest.mark.parametrize("base_url", ["ftp://x", "api.example.com", "https://", ""])
 def test_a_base_url_that_leads_nowhere_is_refused(base_url: str) -> None:
     with pytest.raises(ValueError, match="base URL"):
-        upstream_of(base_url)
+        upstream_of(base_url, "mini")
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**5), st.integers(1, 8), st.integers(0, 10**9), st.integers(0, 10**9))

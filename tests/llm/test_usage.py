@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kong_plugins.llm.usage import Usage
@@ -14,20 +16,24 @@ def test_the_total_is_input_and_output() -> None:
 
 
 @pytest.mark.parametrize(
-    ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
-    [(-1, 0, 0, 0, 0), (0, 0, 0, -1, 0), (5, 6, 0, 0, 0), (5, 3, 3, 0, 0), (5, 0, 0, 3, 4), (5, -1, 0, 0, 0)],
+    ("counts", "reason"),
+    [
+        ({"input_tokens": -1}, "negative"),
+        ({"output_tokens": -1}, "negative"),
+        ({"input_tokens": 5, "cache_read_tokens": -1}, "negative"),
+        ({"units": {"image": -1}}, "negative"),
+        ({"input_tokens": 5, "cache_read_tokens": 6}, "part of the input"),
+        ({"input_tokens": 5, "cache_read_tokens": 3, "cache_write_tokens": 3}, "part of the input"),
+        ({"output_tokens": 3, "reasoning_tokens": 4}, "part of the output"),
+        ({"input_tokens": 5, "input_audio_tokens": 3, "input_image_tokens": 3}, "part of the input"),
+        ({"input_tokens": 5, "cache_read_tokens": 1, "cache_read_audio_tokens": 1}, "part of the cached"),
+        ({"input_tokens": 5, "input_audio_tokens": 5, "cache_read_audio_tokens": 1}, "part of the cached"),
+        ({"output_tokens": 5, "output_audio_tokens": 3, "output_image_tokens": 3}, "part of the output"),
+    ],
 )
-def test_usage_that_contradicts_itself_is_refused(
-    input_tokens: int, cache_read_tokens: int, cache_write_tokens: int, output_tokens: int, reasoning_tokens: int
-) -> None:
-    with pytest.raises(ValueError, match="token"):
-        Usage(
-            input_tokens=input_tokens,
-            cache_read_tokens=cache_read_tokens,
-            cache_write_tokens=cache_write_tokens,
-            output_tokens=output_tokens,
-            reasoning_tokens=reasoning_tokens,
-        )
+def test_usage_that_contradicts_itself_is_refused(counts: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Usage(**counts)
 
 
 def test_what_is_cached_for_an_hour_is_part_of_what_is_cached() -> None:

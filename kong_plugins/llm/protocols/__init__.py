@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from kong_plugins.llm.body import Body
 from kong_plugins.llm.errors import BursarError
 from kong_plugins.llm.protocols import anthropic_messages, openai_chat
 from kong_plugins.llm.protocols.answers import Answer, Reading
-from kong_plugins.llm.requests import ModelRequest
+from kong_plugins.llm.requests import Asked, ModelRequest, Target
 
 
 class WireFormat(Protocol):
     """What each module of this package provides."""
 
-    def parse_request(self, body: Body, betas: Iterable[str] = ()) -> ModelRequest:
-        """Read a request, with the betas that its headers name; raises `InvalidRequest` for what is malformed or cannot
-        be metered."""
+    @property
+    def READS_TARGET(self) -> bool:  # noqa: N802 - a constant of each module
+        """Whether a request says things in its path or query."""
+
+    def parse_request(self, body: Body, asked: Asked) -> ModelRequest:
+        """Read a request; raises `InvalidRequest` for what is malformed or cannot be metered."""
 
     def upstream_changes(
         self, body: Body, request: ModelRequest, *, provider_model: str, granted_max_tokens: int
     ) -> dict[str, object]:
         """The members that the provider must see otherwise than the client has written them."""
 
-    def upstream_path(self, base_path: str) -> str:
-        """The path of the call under the path of a deployment's base URL."""
+    def upstream_target(self, base_path: str, request: ModelRequest, provider_model: str) -> Target:
+        """Where the call goes under the path of a deployment's base URL."""
 
     def credential_headers(self, credential: str) -> dict[str, str]:
         """The headers by which the provider knows who pays."""
@@ -47,8 +51,8 @@ _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
 
 # The paths on which Kong serves them, by which a caller names one.
 _PATHS: Final[Mapping[str, str]] = {
-    "/v1/chat/completions": "openai_chat",
-    "/v1/messages": "anthropic_messages",
+    r"/v1/chat/completions": "openai_chat",
+    r"/v1/messages": "anthropic_messages",
 }
 
 PROTOCOL_NAMES: Final = tuple(_WIRE_FORMATS)
@@ -65,4 +69,4 @@ def wire_format(name: str) -> WireFormat:
 
 def protocol_of_path(path: str) -> str | None:
     """The name of the wire format that is spoken on a path; None where there is no such path."""
-    return _PATHS.get(path)
+    return next((name for pattern, name in _PATHS.items() if re.fullmatch(pattern, path)), None)

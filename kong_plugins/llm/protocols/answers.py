@@ -63,6 +63,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     the input before the answer was over.
 
     `sent_bound_tokens` bounds the output of an event stream by what has been sent of it; None where that is no bound.
+    `service_tier` is the one at which it was served, where the answer says so, by the name that prices use.
     `unsplit_writes`: the count does not say how much of what was written into the cache is kept for an hour.
     """
 
@@ -71,6 +72,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     unsplit_writes: bool = False
     sent_bound_tokens: int | None = None
     response_model: str | None = None
+    service_tier: str | None = None
 
 
 def decoded(data: bytes, kind: type[_Kind]) -> _Kind | None:

@@ -30,9 +30,10 @@ from kong_plugins.llm.protocols.checks import (
     passes,
 )
 from kong_plugins.llm.protocols.limit_headers import anthropic_limit_headers
-from kong_plugins.llm.requests import ModelRequest
+from kong_plugins.llm.requests import Asked, ModelRequest, Target
 from kong_plugins.llm.tokens import Prompt, strings_in
 
+READS_TARGET: Final = False
 limit_headers = anthropic_limit_headers
 
 _ERROR_TYPES: Final = {
@@ -68,13 +69,13 @@ _FREE_BETAS: Final = re.compile(
 )
 
 
-def parse_request(body: Body, betas: Iterable[str] = ()) -> ModelRequest:
+def parse_request(body: Body, asked: Asked) -> ModelRequest:
     """Read a request.
 
     Raises:
         InvalidRequest: a member or a beta has a wrong type or value, or cannot be metered.
     """
-    _check_betas(betas)
+    _check_betas(asked.betas)
     check_members(body, _CHECKS, untouched=_UNTOUCHED)
     if body.get("max_tokens") is None:
         raise InvalidRequest("max_tokens is required.", param="max_tokens")
@@ -107,9 +108,9 @@ def upstream_changes(
     return {name: value for name, value in wanted.items() if body.get(name) != value}
 
 
-def upstream_path(base_path: str) -> str:
-    """The path of the call under the path of a deployment's base URL, such as `/v1`."""
-    return base_path.rstrip("/") + "/messages"
+def upstream_target(base_path: str, request: ModelRequest, provider_model: str) -> Target:
+    """Where the call goes under the path of a deployment's base URL, such as `/v1`."""
+    return Target(path=base_path.rstrip("/") + "/messages")
 
 
 def credential_headers(credential: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ may bill what no hold covers (a service tier, a web search, audio, a second mode
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from kong_plugins.llm.body import Body
@@ -28,9 +28,10 @@ from kong_plugins.llm.protocols.checks import (
 )
 from kong_plugins.llm.protocols.limit_headers import openai_limit_headers
 from kong_plugins.llm.protocols.openai_usage import read_completion, read_stream
-from kong_plugins.llm.requests import ModelRequest
+from kong_plugins.llm.requests import Asked, ModelRequest, Target
 from kong_plugins.llm.tokens import Prompt, family_of, strings_in
 
+READS_TARGET: Final = False
 limit_headers = openai_limit_headers
 
 MAX_CHOICES: Final = 128
@@ -68,7 +69,7 @@ _UNTOUCHED: Final = frozenset(
 )
 
 
-def parse_request(body: Body, betas: Iterable[str] = ()) -> ModelRequest:
+def parse_request(body: Body, asked: Asked) -> ModelRequest:
     """Read a request. OpenAI's betas, which go by another header, are not about chat.
 
     Raises:
@@ -102,9 +103,9 @@ def upstream_changes(
     return {name: value for name, value in wanted.items() if body.get(name) != value}
 
 
-def upstream_path(base_path: str) -> str:
-    """The path of the call under the path of a deployment's base URL, such as `/v1`."""
-    return base_path.rstrip("/") + "/chat/completions"
+def upstream_target(base_path: str, request: ModelRequest, provider_model: str) -> Target:
+    """Where the call goes under the path of a deployment's base URL, such as `/v1`."""
+    return Target(path=base_path.rstrip("/") + "/chat/completions")
 
 
 def credential_headers(credential: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from kong_plugins.llm.errors import (
     UnsupportedEncoding,
 )
 from kong_plugins.llm.protocols import protocol_of_path, wire_format
-from kong_plugins.llm.requests import ModelRequest
+from kong_plugins.llm.requests import Asked, ModelRequest, Target
 
 MESSAGES = wire_format("anthropic_messages")
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -36,7 +36,7 @@ def body_of(**members: Any) -> bytes:
 
 
 def read(*, betas: tuple[str, ...] = (), **members: Any) -> ModelRequest:
-    return MESSAGES.parse_request(parse_body(body_of(**members)), betas)
+    return MESSAGES.parse_request(parse_body(body_of(**members)), Asked(betas=betas))
 
 
 def said(*blocks: object) -> list[dict[str, object]]:
@@ -257,7 +257,7 @@ def test_tools_that_anthropic_defines_and_the_client_runs_are_bounded_generously
 
 def test_only_the_models_name_and_the_maximum_are_changed() -> None:
     body = parse_body(body_of(stream=True))
-    request = MESSAGES.parse_request(body)
+    request = MESSAGES.parse_request(body, Asked())
 
     def changes(model: str, granted: int) -> dict[str, object]:
         return MESSAGES.upstream_changes(body, request, provider_model=model, granted_max_tokens=granted)
@@ -268,8 +268,8 @@ def test_only_the_models_name_and_the_maximum_are_changed() -> None:
 
 
 def test_a_call_goes_where_anthropic_takes_it_with_the_key_where_it_looks_for_it() -> None:
-    assert MESSAGES.upstream_path("/v1") == "/v1/messages"
-    assert MESSAGES.upstream_path("/v1/") == "/v1/messages"
+    assert MESSAGES.upstream_target("/v1", read(), "claude") == Target(path="/v1/messages")
+    assert MESSAGES.upstream_target("/v1/", read(), "claude") == Target(path="/v1/messages")
     assert MESSAGES.credential_headers("sk-ant") == {"x-api-key": "sk-ant"}
     assert protocol_of_path("/v1/messages") == "anthropic_messages"
 

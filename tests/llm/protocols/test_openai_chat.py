@@ -17,19 +17,19 @@ from kong_plugins.llm.errors import (
     RateLimitExceeded,
 )
 from kong_plugins.llm.protocols import PROTOCOL_NAMES, wire_format
-from kong_plugins.llm.requests import ModelRequest
+from kong_plugins.llm.requests import Asked, ModelRequest, Target
 
 CHAT = wire_format("openai_chat")
 HELLO = [{"role": "user", "content": "Hello there"}]
 
 
 def read(**members: Any) -> ModelRequest:
-    return CHAT.parse_request(parse_body(json.dumps({"model": "mini", "messages": HELLO} | members).encode()))
+    return CHAT.parse_request(parse_body(json.dumps({"model": "mini", "messages": HELLO} | members).encode()), Asked())
 
 
 def changes(provider_model: str = "gpt-4o-mini", granted: int = 100, **members: Any) -> dict[str, object]:
     body = parse_body(json.dumps({"model": "mini", "messages": HELLO} | members).encode())
-    request = CHAT.parse_request(body)
+    request = CHAT.parse_request(body, Asked())
     return CHAT.upstream_changes(body, request, provider_model=provider_model, granted_max_tokens=granted)
 
 
@@ -195,10 +195,11 @@ def test_a_stream_always_ends_with_usage() -> None:
     assert "stream_options" not in changes(stream=False)
 
 
-def test_the_path_lies_under_the_base_url_s_path() -> None:
-    assert CHAT.upstream_path("/v1") == "/v1/chat/completions"
-    assert CHAT.upstream_path("/api/v1/") == "/api/v1/chat/completions"
-    assert CHAT.upstream_path("") == "/chat/completions"
+@pytest.mark.parametrize("base_path", ["/v1", "/api/v1/", ""])
+def test_the_path_lies_under_the_base_url_s_path(base_path: str) -> None:
+    target = CHAT.upstream_target(base_path, read(), "gpt-4o")
+
+    assert target == Target(path=f"{base_path.rstrip('/')}/chat/completions")
 
 
 @pytest.mark.parametrize(
