@@ -8,14 +8,8 @@ version = "0.1.0"
 priority = 900
 
 Schema = [
-    {
-        "protocol": {
-            "description": "The wire format of the route.",
-            "type": "string",
-            "required": True,
-            "one_of": list(PROTOCOL_NAMES),
-        }
-    },
+    # The wire format of the route.
+    {"protocol": {"type": "string", "required": True, "one_of": list(PROTOCOL_NAMES)}},
     # Calls of models; estimates of such calls; how the key's own limits stand; or which models it may use.
     {"answers": {"type": "string", "default": "calls", "one_of": ["calls", "estimates", "limits", "models"]}},
 ]
