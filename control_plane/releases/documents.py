@@ -60,6 +60,7 @@ def _deployment(row: Deployment) -> release.Deployment:
         credential=row.provider.credential_id,
         price=_price(row.current_price),
         region=row.region,
+        order=row.order,
     )
 
 

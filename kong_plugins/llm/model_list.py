@@ -18,7 +18,8 @@ _LIST_PATH: Final = "/v1/models"
 
 
 class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One model. `owned_by` is the provider that is tried first; when it was created is not known."""
+    """One model, or an alias of one. `owned_by` is the provider that is tried first, or that gets most of the calls;
+    when it was created is not known."""
 
     id: str
     owned_by: str
@@ -38,12 +39,9 @@ def models_at(path: str, table: RoutingTable, principal: Principal) -> ModelList
 
     Raises:
         ModelNotFound: there is no such model, or the key may not use it.
+        PolicyBehind: the policy does not know the key's team.
     """
-    listed = tuple(
-        ListedModel(id=model.name, owned_by=provider)
-        for model, provider in table.served_models()
-        if table.may_use(principal, model.name)
-    )
+    listed = tuple(ListedModel(id=name, owned_by=provider) for name, provider in table.usable_models(principal))
     name = unquote(path.removeprefix(_LIST_PATH).removeprefix("/"))
     if not name:
         return ModelList(data=listed)

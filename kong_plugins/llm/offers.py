@@ -119,16 +119,17 @@ class Offers:
         )
 
     def _degrades(self, candidate: Candidate) -> bool:
-        """Whether a budget passes this candidate over before it is used up: it is of the model that was asked for, and
-        another model follows."""
-        asked_for = self._call.request.model
-        return candidate.model.name == asked_for and self._candidates[-1].model.name != asked_for
+        """Whether a budget passes this candidate over before it is used up: it is not of a lesser model, and one of
+        these follows."""
+        return candidate.kind != "lesser" and self._candidates[-1].kind == "lesser"
 
 
 def _payable_candidates(table: RoutingTable, call: Call) -> tuple[Candidate, ...]:
     """The candidates without those that lack a price which a budget of the caller needs."""
     caller, request = call.caller, call.request
-    found = table.candidates(caller.principal, request.model, call.protocol, may_degrade=caller.may_degrade)
+    found = table.candidates(
+        caller.principal, request.model, call.protocol, request_id=call.request_id, may_degrade=caller.may_degrade
+    )
     payable = tuple(
         candidate
         for candidate in found
@@ -250,5 +251,5 @@ def _facts(call: Call, candidate: Candidate, terms: Terms, *, release: int) -> C
         requested_max_tokens=call.request.requested_max_tokens,
         input_bound_tokens=terms.input_bound_tokens,
         trace_id=call.caller.trace_id,
-        degraded_from=call.request.model if candidate.model.name != call.request.model else None,
+        degraded_from=candidate.in_place_of,
     )

@@ -55,10 +55,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model as clients ask for it, with its deployments in the order in which they are tried.
+    """A model as clients ask for it, with its deployments.
 
-    `degrade_to` are the request models whose deployments are tried after its own, in that order; what a caller may not
-    use is left out.
+    Where each of them is failing or refused, those of the request models that it is to `fall_back_to` are tried, and
+    then those of `degrade_to`, which are also for budgets that degrade; what a caller may not use is left out.
     """
 
     name: str
@@ -66,15 +66,23 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max_output_tokens: int
     default_output_tokens: int
     deployments: tuple[str, ...]
+    fall_back_to: tuple[str, ...] = ()
     degrade_to: tuple[str, ...] = ()
 
 
 class Team(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`models` are the request models that the team may use; None means all."""
+    """`models` are the request models that the team may use, `providers` where, and `regions` where its data must stay;
+    None means all. Deployments of the `preferred_providers` are tried first, in that order. What its `aliases` stand
+    for goes before what those of the organization do.
+    """
 
     id: str
     tier: Tier
     models: tuple[str, ...] | None = None
+    providers: tuple[str, ...] | None = None
+    preferred_providers: tuple[str, ...] = ()
+    regions: tuple[str, ...] | None = None
+    aliases: dict[str, str] = {}
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,9 +126,10 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that the plugins need to know of one organization to decide and to price a call.
 
-    `credentials` maps a credential's id to its sealed form (`credentials.py`). While Redis is away, calls of the
-    `fault_tolerant_tiers` go on under each node's part of their limits, unless a hard budget applies to them, of which
-    only those of the `capless_tiers` go on.
+    `credentials` maps a credential's id to its sealed form (`credentials.py`). `aliases` are names that stand for a
+    request model. Calls go to deployments in `regions` only, if there are any, and the keys of a tier in `tier_models`
+    may use these request models only. While Redis is away, calls of the `fault_tolerant_tiers` go on under each node's
+    part of their limits, unless a hard budget applies to them, of which only those of the `capless_tiers` go on.
     """
 
     format: Literal[1] = 1
@@ -134,6 +143,9 @@ class PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     deployments: tuple[Deployment, ...]
     models: tuple[Model, ...]
     teams: tuple[Team, ...]
+    aliases: dict[str, str] = {}
+    regions: tuple[str, ...] | None = None
+    tier_models: dict[Tier, tuple[str, ...]] = {}
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
     fault_tolerant_tiers: tuple[Tier, ...] = ("critical", "normal", "experimental")

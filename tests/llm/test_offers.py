@@ -42,9 +42,11 @@ def model(name: str, *deployments: str, degrade_to: tuple[str, ...] = ()) -> Mod
 
 
 def publish(gateway: Gateway, *, models: tuple[Model, ...], team: Team | None = None, **changes: Any) -> PolicyDocument:
-    """A policy with these models, of which each deployment is at the provider that its id names."""
+    """A policy with these models, of which each deployment is at the provider that its id names, and tried in turn."""
     names = dict.fromkeys(name for each in models for name in each.deployments)
-    deployments = tuple(deployment(id=name, provider=name.removeprefix("at-")) for name in names)
+    deployments = tuple(
+        deployment(id=name, provider=name.removeprefix("at-"), order=order) for order, name in enumerate(names)
+    )
     teams = (team or Team(id="search", tier="normal"),)
     return gateway.publish(**({"models": models, "deployments": deployments, "teams": teams} | changes))
 

@@ -1,54 +1,107 @@
-"""Which deployments may serve a request."""
+"""Which deployments may serve a request, and in which order they are tried."""
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Final
+
+import msgspec
 import pytest
 
 from kong_plugins.llm.errors import ModelNotAllowed, ModelNotFound
-from kong_plugins.llm.release import Model
+from kong_plugins.llm.keys import Principal
+from kong_plugins.llm.release import Deployment, Model, PolicyDocument
 from kong_plugins.llm.routes import PolicyBehind, RoutingTable
 from tests.llm.cast import deployment, policy, principal
 
+MODEL: Final = Model(
+    name="mini", context_window_tokens=1000, max_output_tokens=100, default_output_tokens=10, deployments=()
+)
 
-def test_a_models_deployments_come_in_the_order_in_which_they_are_tried() -> None:
-    spare = deployment(id="mini-at-spare", provider="spare")
-    other_format = deployment(id="mini-at-other", protocol="anthropic_messages")
-    model = Model(
-        name="mini",
-        context_window_tokens=1000,
-        max_output_tokens=100,
-        default_output_tokens=10,
-        deployments=("mini-at-spare", "mini-at-other", "mini-at-openai"),
-    )
-    table = RoutingTable(policy(models=(model,), deployments=(deployment(), other_format, spare)))
 
-    found = table.candidates(principal(), "mini", "openai_chat")
+def document(*deployments: Deployment) -> PolicyDocument:
+    """A policy whose only model has these deployments."""
+    model = msgspec.structs.replace(MODEL, deployments=tuple(each.id for each in deployments))
+    return policy(models=(model,), deployments=deployments)
 
-    assert [candidate.deployment.id for candidate in found] == ["mini-at-spare", "mini-at-openai"]
-    assert {candidate.model for candidate in found} == {model}
+
+def tried(table: RoutingTable, who: Principal, name: str = "mini", *, request_id: str = "1") -> list[str]:
+    found = table.candidates(who, name, "openai_chat", request_id=request_id)
+    return [candidate.deployment.id for candidate in found]
+
+
+def test_a_models_deployments_in_this_wire_format_are_tried_in_their_order() -> None:
+    last, first = deployment(id="last", order=2), deployment(id="first", order=1)
+    other_format = deployment(id="other", protocol="anthropic_messages")
+
+    assert tried(RoutingTable(document(last, other_format, first)), principal()) == ["first", "last"]
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "MINI", "mini ", "", "\ud800"])
 def test_a_model_is_asked_for_by_its_exact_name(name: str) -> None:
     with pytest.raises(ModelNotFound):
-        RoutingTable(policy()).candidates(principal(), name, "openai_chat")
+        tried(RoutingTable(policy()), principal(), name)
 
 
 def test_a_model_without_a_deployment_in_this_wire_format_is_not_found() -> None:
     with pytest.raises(ModelNotFound, match="not served"):
-        RoutingTable(policy()).candidates(principal(team="support"), "secret", "openai_chat")
-
-
-def test_a_model_that_the_team_or_the_key_may_not_use_is_not_allowed() -> None:
-    table = RoutingTable(policy())
-
-    with pytest.raises(ModelNotAllowed):
-        table.candidates(principal(team="search"), "secret", "openai_chat")
-    with pytest.raises(ModelNotAllowed):
-        table.candidates(principal(team="support", models=("secret",)), "mini", "openai_chat")
-    assert table.candidates(principal(team="support", models=("mini",)), "mini", "openai_chat")
+        tried(RoutingTable(policy()), principal(team="support"), "secret")
 
 
 def test_a_team_that_the_policy_does_not_know_waits_for_the_next_one() -> None:
-    with pytest.raises(PolicyBehind):
-        RoutingTable(policy()).candidates(principal(team="newcomers"), "mini", "openai_chat")
+    table = RoutingTable(policy())
+
+    for ask in (lambda who: tried(table, who), table.usable_models, lambda who: table.may_use(who, "mini")):
+        with pytest.raises(PolicyBehind):
+            ask(principal(team="newcomers"))
+
+
+def test_deployments_of_one_turn_share_the_calls_exactly_by_their_weights() -> None:
+    weights = {"seven": 7, "two": 2, "one": 1}
+    table = RoutingTable(document(*(deployment(id=name, weight=weight) for name, weight in weights.items())))
+    calls = 20_000
+
+    first = Counter(tried(table, principal(), request_id=f"call-{number}")[0] for number in range(calls))
+
+    # Four standard deviations of the binomial distribution; the lots of these ids are always the same.
+    for name, weight in weights.items():
+        share = weight / 10
+        assert abs(first[name] - calls * share) < 4 * (calls * share * (1 - share)) ** 0.5
+
+
+def test_where_the_first_choice_cannot_serve_the_others_share_its_calls_by_their_weights_too() -> None:
+    table = RoutingTable(document(*(deployment(id=name, weight=int(name)) for name in ("6", "3", "1"))))
+    orders = [tried(table, principal(), request_id=f"call-{number}") for number in range(10_000)]
+
+    second = Counter(order[1] for order in orders if order[0] == "6")
+
+    assert 0.72 < second["3"] / second.total() < 0.78
+    assert all(sorted(order) == ["1", "3", "6"] for order in orders)
+
+
+def test_a_request_meets_the_same_order_each_time_and_whatever_else_the_policy_says() -> None:
+    pair = deployment(id="one"), deployment(id="two")
+    table, again = RoutingTable(document(*pair)), RoutingTable(document(*reversed(pair), deployment(id="three")))
+
+    for number in range(50):
+        order = tried(table, principal(), request_id=f"call-{number}")
+        assert tried(table, principal(), request_id=f"call-{number}") == order
+        assert [name for name in tried(again, principal(), request_id=f"call-{number}") if name != "three"] == order
+
+
+def test_a_weight_moves_no_call_past_the_order() -> None:
+    table = RoutingTable(document(deployment(id="first", order=0, weight=1), deployment(id="last", order=1, weight=99)))
+
+    assert {tried(table, principal(), request_id=f"call-{number}")[0] for number in range(200)} == {"first"}
+
+
+def test_what_is_not_allowed_says_who_may_not() -> None:
+    table = RoutingTable(msgspec.structs.replace(policy(), tier_models={"critical": ()}))
+
+    for who, model, words in (
+        (principal(), "secret", "Your team may not use the model 'secret'"),
+        (principal(models=("secret",)), "mini", "This key may not use the model 'mini'"),
+        (principal(tier="critical"), "mini", "A key of the tier critical may not use the model 'mini'"),
+    ):
+        with pytest.raises(ModelNotAllowed, match=words):
+            tried(table, who, model)
