@@ -114,7 +114,7 @@ class Deployment(models.Model):
         ordering = ["model__name", "order", "id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["model", "provider", "provider_model", "region"],
+                fields=["model", "provider", "provider_model", "protocol", "region"],
                 name="deployment_unique",
                 nulls_distinct=False,
             ),

@@ -27,4 +27,9 @@ class DeploymentViewSet(OrganizationViewSet[Deployment]):
     queryset = Deployment.objects.select_related("model", "provider").prefetch_related("prices")
     serializer_class = DeploymentSerializer
     organization_path = "model__organization"
-    filters = {"model": "model__name", "provider": "provider__name", "provider_model": "provider_model"}
+    filters = {
+        "model": "model__name",
+        "provider": "provider__name",
+        "provider_model": "provider_model",
+        "protocol": "protocol",
+    }

@@ -101,6 +101,22 @@ def test_a_new_credential_replaces_the_old_one_and_another_change_keeps_it(api: 
     assert api.policy().credentials == rotated
 
 
+def test_one_model_at_one_provider_is_deployed_once_in_each_wire_format(api: Api) -> None:
+    chat = api.deployment()["id"]
+    messages = api.create(
+        "deployments",
+        model="gpt-4o-mini",
+        provider="openai",
+        provider_model="gpt-4o-mini",
+        protocol="anthropic_messages",
+        price=None,
+    )
+
+    assert {each.protocol for each in api.policy().deployments} == {"openai_chat", "anthropic_messages"}
+    [found] = api.get("deployments?model=gpt-4o-mini&protocol=anthropic_messages")["results"]
+    assert (found["id"], found["id"] != chat) == (messages["id"], True)
+
+
 def test_deployments_are_tried_in_their_order_and_an_inactive_one_not_at_all(api: Api) -> None:
     last = api.deployment(order=2)["id"]
     api.provider("azure")
