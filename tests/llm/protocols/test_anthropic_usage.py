@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kong_plugins.llm.protocols import wire_format
-from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer, Reading
+from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Reading
 from kong_plugins.llm.usage import Usage
-
-CORPUS = Path(__file__).parents[2] / "corpus" / "anthropic_messages"
-HEAD_BYTES = 4096
-TAIL_BYTES = 16384
+from tests.llm.protocols.captures import CORPUS, EVENT_STREAM, capture, tapped
 
 EXPECTED = {
     "plain.json": Usage(input_tokens=2095, output_tokens=503),
@@ -52,25 +48,9 @@ STREAMS = sorted(name for name in EXPECTED if name.endswith(".sse"))
 PLAIN_TEXT_STREAMS = ["plain.sse", "cached.sse", "refusal.sse", "stop-sequence.sse", "hostile.sse"]
 
 
-def tapped(body: bytes, *, stream: bool = False, complete: bool = True, encoding: str = "") -> Answer:
-    """The answer as the guard's tap keeps it."""
-    return Answer(
-        content_type="text/event-stream; charset=utf-8" if stream else "application/json",
-        content_encoding=encoding,
-        head=body[:HEAD_BYTES],
-        tail=body[-TAIL_BYTES:],
-        size_bytes=len(body),
-        event_count=body.count(b"\n\n"),
-        complete=complete,
-    )
-
-
-def reading(body: bytes, **seen: Any) -> Reading:
-    return wire_format("anthropic_messages").read_answer(tapped(body, **seen))
-
-
-def capture(name: str) -> bytes:
-    return (CORPUS / name).read_bytes()
+def reading(body: bytes, *, stream: bool = False, **seen: Any) -> Reading:
+    kind = EVENT_STREAM if stream else "application/json"
+    return wire_format("anthropic_messages").read_answer(tapped(body, content_type=kind, **seen))
 
 
 def event(kind: str, **members: Any) -> bytes:
@@ -96,7 +76,7 @@ def ended(**usage: Any) -> bytes:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_every_capture_is_read_exactly(name: str) -> None:
-    read = reading(capture(name), stream=name.endswith(".sse"))
+    read = reading(capture("anthropic_messages", name), stream=name.endswith(".sse"))
 
     assert read.usage == EXPECTED[name]
     assert read.unsplit_writes == (name == "cached-unsplit.json")
@@ -105,12 +85,12 @@ def test_every_capture_is_read_exactly(name: str) -> None:
 
 
 def test_every_capture_has_its_expectation() -> None:
-    assert {path.name for path in CORPUS.iterdir()} == {*EXPECTED, "error-mid-stream.sse"}
+    assert {path.name for path in (CORPUS / "anthropic_messages").iterdir()} == {*EXPECTED, "error-mid-stream.sse"}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED.keys() - set(STREAMS)))
 def test_a_message_cut_anywhere_is_exact_or_unknown(name: str) -> None:
-    body = capture(name)
+    body = capture("anthropic_messages", name)
 
     for end in range(min(3000, len(body))):
         assert reading(body[:end], complete=False).usage is None
@@ -121,7 +101,7 @@ def test_a_message_cut_anywhere_is_exact_or_unknown(name: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_cut_anywhere_is_exact_or_declared_less(name: str) -> None:
     """Its input is known from the beginning on; its output is the provider's own or no less than what was sent."""
-    body, expected = capture(name), EXPECTED[name]
+    body, expected = capture("anthropic_messages", name), EXPECTED[name]
     told_at = body.index(b"\n\n")
     over_at = body.index(b"\n\n", body.rindex(b"event: message_delta")) + 2
 
@@ -142,7 +122,7 @@ def test_a_stream_cut_anywhere_is_exact_or_declared_less(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLAIN_TEXT_STREAMS)
 def test_a_text_stream_that_breaks_off_is_bounded_by_the_bytes_of_its_text(name: str) -> None:
-    body = capture(name)
+    body = capture("anthropic_messages", name)
     cut = body[: body.index(b"event: content_block_stop")]
     texts = [json.loads(line[6:])["delta"]["text"] for line in cut.splitlines() if b'"text_delta"' in line]
 
@@ -152,7 +132,7 @@ def test_a_text_stream_that_breaks_off_is_bounded_by_the_bytes_of_its_text(name:
 
 
 def test_a_long_text_stream_that_breaks_off_is_bounded_too() -> None:
-    body = capture("long.sse")
+    body = capture("anthropic_messages", "long.sse")
     cut = body[: body.index(b"event: content_block_stop")]
 
     read = reading(cut, stream=True, complete=False)
@@ -162,7 +142,7 @@ def test_a_long_text_stream_that_breaks_off_is_bounded_too() -> None:
 
 
 def test_an_error_in_the_middle_of_a_stream_leaves_what_was_sent_before_it() -> None:
-    read = reading(capture("error-mid-stream.sse"), stream=True)
+    read = reading(capture("anthropic_messages", "error-mid-stream.sse"), stream=True)
 
     assert (read.usage, read.input_usage) == (None, Usage(input_tokens=40))
     assert read.sent_bound_tokens == len("Half an answ") + SLACK_TOKENS
@@ -170,7 +150,7 @@ def test_an_error_in_the_middle_of_a_stream_leaves_what_was_sent_before_it() -> 
 
 @pytest.mark.parametrize("name", ["thinking.sse", "tool-use.sse"])
 def test_output_that_the_client_sees_only_part_of_has_no_bound(name: str) -> None:
-    body = capture(name)
+    body = capture("anthropic_messages", name)
     last_block = body.rindex(b"event: content_block_stop")
 
     assert reading(body[:last_block], stream=True, complete=False).sent_bound_tokens is None
@@ -215,7 +195,7 @@ def test_comments_that_keep_a_stream_alive_are_no_output() -> None:
 
 
 def test_half_a_character_from_a_model_does_not_hide_the_usage() -> None:
-    whole = json.loads(capture("plain.json"))
+    whole = json.loads(capture("anthropic_messages", "plain.json"))
     whole["content"][0]["text"] = "\ud83d"
 
     assert reading(json.dumps(whole).encode()).usage == EXPECTED["plain.json"]
@@ -280,8 +260,8 @@ def test_usage_that_is_not_the_messages_own_is_none() -> None:
 
 
 def test_a_compressed_answer_is_not_read() -> None:
-    assert reading(capture("plain.json"), encoding="gzip") == Reading()
-    assert reading(capture("plain.json"), encoding="identity").usage == EXPECTED["plain.json"]
+    assert reading(capture("anthropic_messages", "plain.json"), encoding="gzip") == Reading()
+    assert reading(capture("anthropic_messages", "plain.json"), encoding="identity").usage == EXPECTED["plain.json"]
 
 
 def test_what_is_no_message_at_all_says_nothing() -> None:

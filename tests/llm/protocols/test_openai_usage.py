@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kong_plugins.llm.protocols import wire_format
-from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer, Reading
+from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Reading
 from kong_plugins.llm.usage import Usage
+from tests.llm.protocols.captures import EVENT_STREAM, HEAD_BYTES, TAIL_BYTES, tapped
 
-HEAD_BYTES = 4096
-TAIL_BYTES = 16384
 LIE = '{"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}'
 TOLD = {
     "prompt_tokens": 19,
@@ -26,21 +25,9 @@ TOLD = {
 TRUE = Usage(input_tokens=19, cache_read_tokens=4, output_tokens=10, reasoning_tokens=3)
 
 
-def tapped(body: bytes, *, stream: bool = False, complete: bool = True, encoding: str = "") -> Answer:
-    """The answer as the guard's tap keeps it."""
-    return Answer(
-        content_type="text/event-stream; charset=utf-8" if stream else "application/json",
-        content_encoding=encoding,
-        head=body[:HEAD_BYTES],
-        tail=body[-TAIL_BYTES:],
-        size_bytes=len(body),
-        event_count=body.count(b"\n\n"),
-        complete=complete,
-    )
-
-
-def reading(body: bytes, **seen: Any) -> Reading:
-    return wire_format("openai_chat").read_answer(tapped(body, **seen))
+def reading(body: bytes, *, stream: bool = False, **seen: Any) -> Reading:
+    kind = EVENT_STREAM if stream else "application/json"
+    return wire_format("openai_chat").read_answer(tapped(body, content_type=kind, **seen))
 
 
 def completion(content: str = "Hello!", usage: Any = TOLD, **members: Any) -> bytes:

@@ -1,0 +1,32 @@
+"""Captured answers, and what the guard's tap keeps of one, for the tests of every wire format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from kong_plugins.llm.protocols.answers import Answer
+
+CORPUS: Final = Path(__file__).parents[2] / "corpus"
+# As in the guard's tap.lua.
+HEAD_BYTES: Final = 4096
+TAIL_BYTES: Final = 16384
+EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+
+
+def capture(protocol: str, name: str) -> bytes:
+    """A file of the corpus."""
+    return (CORPUS / protocol / name).read_bytes()
+
+
+def tapped(body: bytes, *, content_type: str = "application/json", complete: bool = True, encoding: str = "") -> Answer:
+    """The answer as the guard's tap keeps it."""
+    return Answer(
+        content_type=content_type,
+        content_encoding=encoding,
+        head=body[:HEAD_BYTES],
+        tail=body[-TAIL_BYTES:],
+        size_bytes=len(body),
+        event_count=body.count(b"\n\n") if content_type == EVENT_STREAM else 0,
+        complete=complete,
+    )
