@@ -57,8 +57,11 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     input_audio_tokens: int = 0
     cache_read_audio_tokens: int = 0
     input_image_tokens: int = 0
+    cache_read_image_tokens: int = 0
+    input_video_tokens: int = 0
     output_audio_tokens: int = 0
     output_image_tokens: int = 0
+    output_video_tokens: int = 0
     units: dict[str, int] = {}
     service_tier: str | None = None
     quality: Quality | None = None

@@ -13,10 +13,11 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from kong_plugins.llm.body import Splice
-from kong_plugins.llm.prices import Price, affordable_output_tokens, worst_cost_nusd
+from kong_plugins.llm.prices import Bounds, Price, affordable_output_tokens, worst_cost_nusd
 from kong_plugins.llm.rate_headers import QUEUED_HEADER
 from kong_plugins.llm.release import Deployment, Tier
 from kong_plugins.llm.requests import Target
+from kong_plugins.llm.usage import STANDARD_TIER
 
 # A call that could only answer in fewer tokens than this, and than it asks for, is refused instead.
 USEFUL_OUTPUT_TOKENS: Final = 256
@@ -56,7 +57,7 @@ def event_fields(facts: CallFacts, **more: object) -> bytes:
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What one candidate may use for one request: its input at most, and its output for each of `choices` answers, of
-    which `thinking_tokens` are set apart for reasoning. `writes_1h`: input may be cached for an hour."""
+    which `thinking_tokens` are set apart for reasoning. The rest is as of `prices.Bounds`."""
 
     input_bound_tokens: int
     max_tokens: int
@@ -64,6 +65,19 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     price: Price | None
     thinking_tokens: int = 0
     writes_1h: bool = False
+    has_media: bool = False
+    units: dict[str, int] = {}
+    service_tiers: tuple[str, ...] = (STANDARD_TIER,)
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(
+            input_tokens=self.input_bound_tokens,
+            writes_1h=self.writes_1h,
+            has_media=self.has_media,
+            units=self.units,
+            service_tiers=self.service_tiers,
+        )
 
     @property
     def tokens(self) -> int:
@@ -82,22 +96,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     def worst_cost_nusd(self, output_tokens: int) -> int:
         """The most that the call can cost with so much output; 0 where no price is known."""
-        if self.price is None:
-            return 0
-        return worst_cost_nusd(
-            self.price,
-            input_tokens=self.input_bound_tokens,
-            output_tokens=output_tokens,
-            writes_1h=self.writes_1h,
-        )
+        return 0 if self.price is None else worst_cost_nusd(self.price, self.bounds, output_tokens=output_tokens)
 
     def within(self, amount_nusd: int) -> Terms:
         """These terms with as much output as the amount pays for."""
         if self.price is None:
             return self
-        affordable = affordable_output_tokens(
-            self.price, amount_nusd=amount_nusd, input_tokens=self.input_bound_tokens, writes_1h=self.writes_1h
-        )
+        affordable = affordable_output_tokens(self.price, self.bounds, amount_nusd=amount_nusd)
         if affordable is None or affordable >= self.max_tokens * self.choices:
             return self
         return msgspec.structs.replace(self, max_tokens=affordable // self.choices)

@@ -6,7 +6,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from kong_plugins.llm.grants import Meter, event_fields
+from kong_plugins.llm.grants import Meter, Terms, event_fields
 from kong_plugins.llm.prices import cost_nusd
 from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer, Reading
@@ -42,6 +42,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     amount_nusd: int | None = 0
     quality: Quality | None = None
     response_model: str | None = None
+    service_tier: str | None = None
 
 
 class Books(Protocol):
@@ -103,6 +104,7 @@ def settled_fields(call: FinishedCall, settlement: Settlement) -> bytes:
         http_status=call.status,
         response_model=settlement.response_model,
         quality=settlement.quality,
+        service_tier=settlement.service_tier,
         granted_max_tokens=call.meter.terms.max_tokens,
         latency_ms=call.latency_ms,
         first_token_ms=call.first_byte_ms,
@@ -114,6 +116,7 @@ def _priced(meter: Meter, reading: Reading, *, outcome: str) -> Settlement:
     usage, quality, amount_nusd = _measured(meter, reading)
     price = meter.terms.price
     return Settlement(
+        service_tier=_tier(meter.terms, usage, reading),
         outcome=outcome,
         usage=usage,
         amount_nusd=None if price is None else amount_nusd,
@@ -128,17 +131,34 @@ def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
     if reading.usage is not None:
         usage = _with_writes(reading.usage, meter, reading)
         quality: Quality = "exact" if usage == reading.usage else "partial"
-        return usage, quality, cost_nusd(terms.price, usage) if terms.price else 0
+        return usage, quality, _cost_nusd(terms, usage, reading)
     sent_tokens = None if _may_think(meter) else reading.sent_bound_tokens
     most_output_tokens = terms.max_tokens * terms.choices
     output_tokens = most_output_tokens if sent_tokens is None else min(sent_tokens, most_output_tokens)
     if reading.input_usage is not None:
-        usage = msgspec.structs.replace(_with_writes(reading.input_usage, meter, reading), output_tokens=output_tokens)
-        return usage, "partial", min(meter.hold_nusd, cost_nusd(terms.price, usage)) if terms.price else 0
-    bound = Usage(input_tokens=terms.input_bound_tokens, output_tokens=output_tokens)
+        usage = msgspec.structs.replace(
+            _with_writes(reading.input_usage, meter, reading), output_tokens=output_tokens, units=terms.units
+        )
+        return usage, "partial", min(meter.hold_nusd, _cost_nusd(terms, usage, reading))
+    bound = Usage(input_tokens=terms.input_bound_tokens, output_tokens=output_tokens, units=terms.units)
     if sent_tokens is None:
         return bound, "upper_bound", meter.hold_nusd
     return bound, "partial", min(meter.hold_nusd, terms.worst_cost_nusd(output_tokens))
+
+
+def _cost_nusd(terms: Terms, usage: Usage, reading: Reading) -> int:
+    """What the usage costs; 0 where no price is known."""
+    tier = _tier(terms, usage, reading)
+    return 0 if terms.price is None or tier is None else cost_nusd(terms.price, usage, tier)
+
+
+def _tier(terms: Terms, usage: Usage, reading: Reading) -> str | None:
+    """The tier that is said to have served the call; else the dearest one that may have, None where that is not
+    known."""
+    price = terms.price
+    if reading.service_tier is not None or len(terms.service_tiers) == 1:
+        return reading.service_tier or terms.service_tiers[0]
+    return None if price is None else max(terms.service_tiers, key=lambda tier: cost_nusd(price, usage, tier))
 
 
 def _may_think(meter: Meter) -> bool:

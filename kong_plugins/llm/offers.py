@@ -21,6 +21,7 @@ from kong_plugins.llm.grants import (
 )
 from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for, needs_price
 from kong_plugins.llm.local_limits import goes_on_without_redis
+from kong_plugins.llm.prices import Price
 from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.rate_headers import rate_headers
 from kong_plugins.llm.release import Deployment
@@ -68,7 +69,8 @@ class Offers:
         self._call = call
         self._settings = settings
         self._now_ms = now_ms
-        self._candidates = _fit_to_think(_payable_candidates(table, call), call.request)
+        self._admitted_at_ms = now_ms()
+        self._candidates = _fit_to_think(_payable_candidates(table, call, self._admitted_at_ms), call.request)
         self._offers: list[Offer] = []
 
     def __len__(self) -> int:
@@ -82,7 +84,8 @@ class Offers:
 
     def _offer(self, candidate: Candidate) -> Offer:
         deployment = candidate.deployment
-        terms = _terms(candidate, self._call.request)
+        price = _price_of(candidate, self._call.request, self._admitted_at_ms)
+        terms = _terms(candidate, self._call.request, price)
         facts = _facts(self._call, candidate, terms, release=self.table.document.number)
         return Offer(
             deployment=deployment,
@@ -124,7 +127,7 @@ class Offers:
         return candidate.kind != "lesser" and self._candidates[-1].kind == "lesser"
 
 
-def _payable_candidates(table: RoutingTable, call: Call) -> tuple[Candidate, ...]:
+def _payable_candidates(table: RoutingTable, call: Call, at_ms: int) -> tuple[Candidate, ...]:
     """The candidates without those that lack a price which a budget of the caller needs."""
     caller, request = call.caller, call.request
     found = table.candidates(
@@ -133,7 +136,7 @@ def _payable_candidates(table: RoutingTable, call: Call) -> tuple[Candidate, ...
     payable = tuple(
         candidate
         for candidate in found
-        if candidate.deployment.price is not None
+        if _price_of(candidate, request, at_ms) is not None
         or not needs_price(table.document, caller.principal, _demand(candidate, None))
     )
     if not payable:
@@ -214,19 +217,29 @@ def _target(call: Call, offer: Offer) -> Target:
     return msgspec.structs.replace(target, query=query)
 
 
-def _terms(candidate: Candidate, request: ModelRequest) -> Terms:
+def _price_of(candidate: Candidate, request: ModelRequest, at_ms: int) -> Price | None:
+    """The price in force; None where it does not say what the call costs at a tier at which it may be served."""
+    price = candidate.deployment.price_at(at_ms)
+    return price if price is not None and price.knows(request.service_tiers) else None
+
+
+def _terms(candidate: Candidate, request: ModelRequest, price: Price | None) -> Terms:
     model = candidate.model
+    most_tokens = min(request.requested_max_tokens or model.default_output_tokens, model.max_output_tokens)
     return Terms(
         input_bound_tokens=input_bound_tokens(
             request.prompt,
             provider_model=candidate.deployment.provider_model,
             context_window_tokens=model.context_window_tokens,
         ),
-        max_tokens=min(request.requested_max_tokens or model.default_output_tokens, model.max_output_tokens),
+        max_tokens=most_tokens if request.has_output else 0,
         choices=request.choices,
-        price=candidate.deployment.price,
+        price=price,
         thinking_tokens=request.thinking_tokens,
         writes_1h=request.writes_1h,
+        has_media=request.prompt.has_media,
+        units=request.units,
+        service_tiers=request.service_tiers,
     )
 
 
@@ -246,7 +259,7 @@ def _facts(call: Call, candidate: Candidate, terms: Terms, *, release: int) -> C
         provider=deployment.provider,
         deployment=deployment.id,
         region=deployment.region,
-        price_version=deployment.price.version if deployment.price else None,
+        price_version=terms.price.version if terms.price else None,
         release=release,
         requested_max_tokens=call.request.requested_max_tokens,
         input_bound_tokens=terms.input_bound_tokens,

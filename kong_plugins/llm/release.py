@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from kong_plugins.llm.prices import Price
+from kong_plugins.llm.prices import LaterPrice, Price
 from kong_plugins.llm.windows import PeriodKind
 
 ScopeKind = Literal["organization", "team", "key", "user"]
@@ -37,7 +37,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `credential` names an entry of `PolicyDocument.credentials`; `authentication` is the way in which it is presented,
     None for the wire format's own. Deployments of a model are tried in ascending `order`, and take turns by `weight`
-    where that is equal.
+    where that is equal. `later_prices` follow its price, in the order in which they come into effect.
     """
 
     id: str
@@ -52,6 +52,13 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     authentication: str | None = None
     weight: int = 1
     order: int = 0
+    later_prices: tuple[LaterPrice, ...] = ()
+
+    def price_at(self, at_ms: int) -> Price | None:
+        """What a call costs that is admitted at an instant; None where that is not known."""
+        begun = [later.price for later in self.later_prices if later.from_ms <= at_ms]
+        price = begun[-1] if begun else self.price
+        return price.at(at_ms) if price else None
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,8 +16,8 @@ Quality = Literal["exact", "partial", "upper_bound", "unpriced"]
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of one call. As in OpenTelemetry, `input_tokens` includes the cached ones and `output_tokens` includes
-    reasoning. `cache_write_tokens` includes what is kept for an hour. Tokens of audio and images are part of the input,
-    of what the cache has read of it, or of the output.
+    reasoning. `cache_write_tokens` includes what is kept for an hour. Tokens of audio, images and video are part of the
+    input, of what the cache has read of it, or of the output.
 
     `units` counts what is billed by the piece, by names that prices use too: `image`, or `image:<quality>:<size>`,
     `second`, `character`, `web_search`.
@@ -32,8 +32,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     input_audio_tokens: int = 0
     cache_read_audio_tokens: int = 0
     input_image_tokens: int = 0
+    cache_read_image_tokens: int = 0
+    input_video_tokens: int = 0
     output_audio_tokens: int = 0
     output_image_tokens: int = 0
+    output_video_tokens: int = 0
     units: dict[str, int] = {}
 
     def __post_init__(self) -> None:
@@ -46,12 +49,16 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("tokens cached for an hour are part of the tokens written into the cache")
         if self.reasoning_tokens > self.output_tokens:
             raise ValueError("reasoning tokens are part of the output tokens")
-        if self.input_audio_tokens + self.input_image_tokens > self.input_tokens:
-            raise ValueError("tokens of audio and images are part of the input tokens")
-        if self.cache_read_audio_tokens > min(self.cache_read_tokens, self.input_audio_tokens):
-            raise ValueError("cached tokens of audio are part of the cached tokens and of the audio's")
-        if self.output_audio_tokens + self.output_image_tokens > self.output_tokens:
-            raise ValueError("tokens of audio and images are part of the output tokens")
+        if self.input_audio_tokens + self.input_image_tokens + self.input_video_tokens > self.input_tokens:
+            raise ValueError("tokens of audio, images and video are part of the input tokens")
+        if self.cache_read_audio_tokens + self.cache_read_image_tokens > self.cache_read_tokens:
+            raise ValueError("cached tokens of audio and images are part of the cached tokens")
+        if self.cache_read_audio_tokens > self.input_audio_tokens:
+            raise ValueError("cached tokens of audio are part of the audio's")
+        if self.cache_read_image_tokens > self.input_image_tokens:
+            raise ValueError("cached tokens of images are part of the images'")
+        if self.output_audio_tokens + self.output_image_tokens + self.output_video_tokens > self.output_tokens:
+            raise ValueError("tokens of audio, images and video are part of the output tokens")
 
     @property
     def total_tokens(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -10,9 +10,10 @@ import pytest
 from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.events import UsageEvent
 from kong_plugins.llm.grants import Grant
-from kong_plugins.llm.metering import settle
+from kong_plugins.llm.metering import settle, settlement_of
+from kong_plugins.llm.prices import Price, Variant
 from kong_plugins.llm.release import Limit, Scope
-from tests.llm.cast import deployment
+from tests.llm.cast import PRICE, deployment
 from tests.llm.gateway import BUDGET, Gateway, answer, completion, finished
 
 TEAM = Scope(kind="team", subject=None)
@@ -204,3 +205,66 @@ def test_a_store_that_is_away_leaves_the_hold_to_its_lease(budget: Gateway) -> N
 
     assert budget.store.open_holds(budget.organization) == 1
     away.close()
+
+
+FLAT: Final[dict[str, Any]] = {
+    "input_nusd": 1_000_000,
+    "cache_read_nusd": 0,
+    "cache_write_nusd": 0,
+    "output_nusd": 2_000_000,
+}
+TIERED = Price(
+    version="tiered",
+    variants=(
+        Variant(service_tier="priority", **{name: 3 * rate for name, rate in FLAT.items()}),
+        Variant(service_tier="flex", **{name: rate // 2 for name, rate in FLAT.items()}),
+    ),
+    **FLAT,
+)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "amount_nusd", "tier"),
+    [
+        (("standard",), 9 + 2 * 20, "standard"),
+        (("flex",), 5 + 20, "flex"),
+        # The answer does not say which of them has served it.
+        (("standard", "priority"), 3 * (9 + 2 * 20), "priority"),
+    ],
+)
+def test_a_call_costs_what_its_tier_does_or_the_dearest_that_may_have_served_it(
+    gateway: Gateway, tiers: tuple[str, ...], amount_nusd: int, tier: str
+) -> None:
+    grant = gateway.admit()
+    terms = msgspec.structs.replace(grant.meter.terms, price=TIERED, service_tiers=tiers)
+    meter = msgspec.structs.replace(grant.meter, terms=terms)
+
+    settlement = settlement_of(
+        msgspec.structs.replace(finished(grant, completion(prompt_tokens=9, completion_tokens=20)), meter=meter)
+    )
+
+    assert (settlement.amount_nusd, settlement.service_tier) == (amount_nusd, tier)
+
+
+def test_without_a_price_the_tier_is_recorded_only_where_it_is_known(gateway: Gateway) -> None:
+    grant = gateway.admit()
+
+    for tiers, tier in [(("priority",), "priority"), (("standard", "priority"), None)]:
+        terms = msgspec.structs.replace(grant.meter.terms, price=None, service_tiers=tiers)
+        meter = msgspec.structs.replace(grant.meter, terms=terms)
+        settlement = settlement_of(msgspec.structs.replace(finished(grant, completion()), meter=meter))
+        assert (settlement.amount_nusd, settlement.quality, settlement.service_tier) == (None, "unpriced", tier)
+
+
+def test_of_an_answer_that_cannot_be_read_the_pieces_are_those_it_can_be_billed_for(gateway: Gateway) -> None:
+    grant = gateway.admit()
+    price = msgspec.structs.replace(PRICE, unit_nusd={"web_search": 10**16})
+    terms = msgspec.structs.replace(grant.meter.terms, price=price, units={"web_search": 3})
+    hold_nusd = terms.cost_nusd or 0
+    meter = msgspec.structs.replace(grant.meter, terms=terms, hold_nusd=hold_nusd)
+
+    settlement = settlement_of(msgspec.structs.replace(finished(grant, b"?"), meter=meter))
+
+    assert settlement.usage is not None
+    assert (settlement.usage.units, settlement.quality) == ({"web_search": 3}, "upper_bound")
+    assert settlement.amount_nusd == hold_nusd > 3 * 10**10

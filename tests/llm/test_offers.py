@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
 
+from kong_plugins.llm.body import parse_body
 from kong_plugins.llm.errors import ModelNotAllowed, RateLimitExceeded
 from kong_plugins.llm.estimates import estimate
 from kong_plugins.llm.grants import Grant
+from kong_plugins.llm.offers import Call, Offers
+from kong_plugins.llm.prices import LaterPrice, Price, Variant
 from kong_plugins.llm.release import Limit, Model, PolicyDocument, Scope, Team
+from kong_plugins.llm.requests import ModelRequest
+from kong_plugins.llm.routes import RoutingTable
+from kong_plugins.llm.tokens import Prompt
 from tests.llm.cast import deployment
 from tests.llm.gateway import BUDGET, Gateway, body
 from tests.llm.waiters import end, grant_of, waiters_of
@@ -273,3 +279,57 @@ def test_a_question_of_a_call_that_would_not_wait_says_what_refuses_it(gateway: 
     assert (asked.admitted, asked.waits_for) == (False, None)
     assert asked.refusal is not None
     assert asked.refusal.scope == "team (provider spare) limit of concurrent requests"
+
+
+FLAT: Final[dict[str, Any]] = {
+    "input_nusd": 1_000_000,
+    "cache_read_nusd": 0,
+    "cache_write_nusd": 0,
+    "output_nusd": 2_000_000,
+}
+TRIPLE: Final[dict[str, Any]] = {name: 3 * rate for name, rate in FLAT.items()}
+NOW = Price(version="now", variants=(Variant(service_tier="priority", **TRIPLE),), unit_nusd={"image": 10**6}, **FLAT)
+THEN = Price(version="then", **TRIPLE)
+
+
+def offers(gateway: Gateway, *, at_ms: int = 0, **asked: Any) -> Offers:
+    """The offers for a call at an instant, of a deployment whose price is another one from the first minute on."""
+    priced = deployment(price=NOW, later_prices=(LaterPrice(from_ms=60_000, price=THEN),))
+    document = gateway.publish(deployments=(priced,), budgets=(BUDGET,))
+    request = ModelRequest(model="mini", prompt=Prompt(texts=("Hello",), message_count=1), **asked)
+    call = Call(
+        request_id="r1", caller=gateway.caller(), protocol="openai_chat", body=parse_body(body()), request=request
+    )
+    return Offers(RoutingTable(document), call, settings=gateway.settings, now_ms=lambda: at_ms)
+
+
+def test_a_call_is_priced_by_the_version_in_force_at_its_admission(gateway: Gateway) -> None:
+    found = [offers(gateway, at_ms=at_ms)[0] for at_ms in (59_999, 60_000)]
+
+    assert [offer.facts.price_version for offer in found] == ["now", "then"]
+    before, after = (offer.reservation.hold_nusd or 0 for offer in found)
+    assert after == 3 * before
+
+
+def test_the_hold_covers_the_dearest_tier_and_every_piece_that_may_be_billed(gateway: Gateway) -> None:
+    standard = offers(gateway)[0].terms.cost_nusd or 0
+    priority = offers(gateway, service_tiers=("standard", "priority"))[0].terms.cost_nusd
+    images = offers(gateway, units={"image": 4})[0].terms.cost_nusd
+
+    assert priority == 3 * standard
+    assert images == standard + 4
+
+
+def test_a_call_that_writes_nothing_holds_no_output(gateway: Gateway) -> None:
+    terms = offers(gateway, has_output=False)[0].terms
+
+    assert terms.max_tokens == 0
+    assert terms.cost_nusd == terms.input_bound_tokens
+
+
+def test_at_a_dearer_tier_without_rates_a_budget_lacks_the_price_that_it_needs(gateway: Gateway) -> None:
+    with pytest.raises(ModelNotAllowed, match="no price"):
+        offers(gateway, service_tiers=("standard", "fast"))
+
+    # Flex never costs more than the standard tier does.
+    assert offers(gateway, service_tiers=("flex",))[0].facts.price_version == "now"
