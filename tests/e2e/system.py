@@ -112,6 +112,19 @@ class Team:
         """The ledger's rows of calls that reached the provider."""
         return [row for row in self.ledger() if row["kind"] in ("posted", "expired", "adjusted")]
 
+    def booked(self, calls: int = 1) -> list[dict[str, Any]]:
+        """The rows of so many exactly known calls, which agree with the provider's books to the nano-dollar."""
+
+        def look() -> list[dict[str, Any]] | None:
+            found = self.spent_in_ledger()
+            return found if len(found) >= calls else None
+
+        rows = eventually(look, within_s=10, what=f"{calls} calls in the ledger")
+        billed = {call["client_request_id"]: call["amount_nusd"] for call in self.books() if call["status"] == 200}
+        assert {row["request_id"]: row["amount_nusd"] for row in rows} == billed
+        assert all(row["quality"] == "exact" and row["amount_nusd"] > 0 for row in rows)
+        return rows
+
     def budget(self) -> dict[str, Any]:
         answer: dict[str, Any] = self.system.api.get(f"/api/v1/budgets/{self.budget_id}").raise_for_status().json()
         return answer

@@ -18,20 +18,6 @@ def new_team(system: System, name: str, **fields: Any) -> Team:
     return system.new_team(name, **CLAUDE, **fields)
 
 
-def booked(team: Team, calls: int = 1) -> list[dict[str, Any]]:
-    """The ledger's rows, which agree with the provider's books to the nano-dollar."""
-
-    def look() -> list[dict[str, Any]] | None:
-        found = team.spent_in_ledger()
-        return found if len(found) >= calls else None
-
-    rows = eventually(look, within_s=5, what=f"{calls} calls in the ledger")
-    billed = {call["client_request_id"]: call["amount_nusd"] for call in team.books()}
-    assert {row["request_id"]: row["amount_nusd"] for row in rows} == billed
-    assert all(row["quality"] == "exact" and row["amount_nusd"] > 0 for row in rows)
-    return rows
-
-
 def test_a_plain_call_is_answered_and_booked_to_the_nano_dollar(system: System) -> None:
     team = new_team(system, "claude")
 
@@ -40,7 +26,7 @@ def test_a_plain_call_is_answered_and_booked_to_the_nano_dollar(system: System) 
     assert answer.content[0].type == "text"
     assert answer.content[0].text
     assert answer.model == "claude-haiku-4-5-20251001"
-    [row] = booked(team)
+    [row] = team.booked()
     assert (row["input_tokens"], row["output_tokens"]) == (answer.usage.input_tokens, answer.usage.output_tokens)
     assert (row["protocol"], row["response_model"]) == ("anthropic_messages", answer.model)
     [billed] = team.books()
@@ -57,7 +43,7 @@ def test_a_streamed_call_keeps_every_event_and_is_booked_exactly(system: System)
         message = stream.get_final_message()
 
     assert text
-    [row] = booked(team)
+    [row] = team.booked()
     assert row["output_tokens"] == message.usage.output_tokens
     assert row["input_tokens"] == message.usage.input_tokens
 
@@ -78,7 +64,7 @@ def test_what_the_cache_reads_and_writes_for_each_time_is_booked_exactly(system:
     else:
         sdk.messages.create(model=team.model, max_tokens=60, messages=HELLO, system=manual)
 
-    [row] = booked(team)
+    [row] = team.booked()
     assert (row["cache_read_tokens"], row["cache_write_tokens"], row["cache_write_1h_tokens"]) == (30, 41, 20)
     assert row["amount_nusd"] <= row["hold_nusd"]
 
