@@ -28,7 +28,7 @@ class Plugin:
     def access(self, kong: object) -> None:
         headers = pdk.request_headers(kong)
         try:
-            caller = node.authenticator().authenticate(headers)
+            caller = node.authenticator().authenticate(headers, pdk.request_query(kong, self.protocol))
         except BursarError as refusal:
             return pdk.refuse(kong, refusal, self.protocol)
         return pdk.set_caller(kong, caller)

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import parse_qsl
 
 from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, TeamMismatch
 from kong_plugins.llm.keys import KeyRecord, key_id_of, key_matches, principal_of
@@ -19,6 +20,8 @@ from kong_plugins.llm.wishes import Headers, is_dry_run, max_wait_ms, may_degrad
 
 # Where OpenAI's, Anthropic's, Azure's and Google's SDKs put their key.
 KEY_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+# Where Google's own examples put it; the guard keeps it out of what goes to the provider and into Kong's records.
+KEY_ARGUMENT: Final = "key"
 _BEARER: Final = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags.
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -39,8 +42,9 @@ class Authenticator:
         self._key_pepper = key_pepper
         self._keys = KnownKeys(store, now_ms=now_ms, elapsed_ms=elapsed_ms)
 
-    def authenticate(self, headers: Headers) -> Caller:
-        """The caller of a request with these headers (lower-case names, all values of each).
+    def authenticate(self, headers: Headers, query: str = "") -> Caller:
+        """The caller of a request with these headers (lower-case names, all values of each), and with this query where
+        its wire format lets a key stand there.
 
         Raises:
             InvalidApiKey: there is no key, or not exactly one, or it is unknown, inactive or expired.
@@ -48,7 +52,7 @@ class Authenticator:
             InvalidRequest: a header of Bursar's own is unclear, or `x-user-id` where the key speaks for users.
             PolicyUnavailable: the store does not answer, and the key was not read shortly before.
         """
-        record = self._record_of(_presented_key(headers))
+        record = self._record_of(_presented_key(headers, query))
         _check_team(headers, record)
         return Caller(
             principal=principal_of(record, user=_user(headers, record)),
@@ -69,10 +73,11 @@ class Authenticator:
         return self._keys.in_force(key_id, matches=lambda record: key_matches(key, record, self._key_pepper))
 
 
-def _presented_key(headers: Headers) -> str:
+def _presented_key(headers: Headers, query: str) -> str:
     """The one key that the request presents, maybe in several headers."""
-    keys = {_key_in(name, value) for name in KEY_HEADERS for value in headers.get(name, ())}
-    if any(len(headers.get(name, ())) > 1 for name in KEY_HEADERS) or len(keys) > 1:
+    asked = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == KEY_ARGUMENT]
+    keys = {_key_in(name, value) for name in KEY_HEADERS for value in headers.get(name, ())} | {*asked}
+    if any(len(headers.get(name, ())) > 1 for name in KEY_HEADERS) or len(asked) > 1 or len(keys) > 1:
         raise InvalidApiKey("Send your API key once, in one header.")
     if not keys:
         raise InvalidApiKey("Send your API key in the header 'Authorization: Bearer <key>'.")

@@ -57,13 +57,15 @@ def event_fields(facts: CallFacts, **more: object) -> bytes:
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What one candidate may use for one request: its input at most, and its output for each of `choices` answers, of
-    which `thinking_tokens` are set apart for reasoning. The rest is as of `prices.Bounds`."""
+    which `thinking_tokens` are set apart for reasoning; `more_thinking_tokens` may be billed beside each answer's
+    maximum. The rest is as of `prices.Bounds`."""
 
     input_bound_tokens: int
     max_tokens: int
     choices: int
     price: Price | None
     thinking_tokens: int = 0
+    more_thinking_tokens: int = 0
     writes_1h: bool = False
     has_media: bool = False
     units: dict[str, int] = {}
@@ -81,18 +83,23 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tokens(self) -> int:
-        return self.input_bound_tokens + self.max_tokens * self.choices
+        return self.input_bound_tokens + self.output_bound_tokens
+
+    @property
+    def output_bound_tokens(self) -> int:
+        """The most output that the call can be billed for."""
+        return (self.max_tokens + self.more_thinking_tokens) * self.choices
 
     @property
     def cost_nusd(self) -> int | None:
         """The most that the call can cost; None where no price is known."""
-        return None if self.price is None else self.worst_cost_nusd(self.max_tokens * self.choices)
+        return None if self.price is None else self.worst_cost_nusd(self.output_bound_tokens)
 
     @property
     def floor_nusd(self) -> int:
         """The least money with which the call is still of use."""
         useful_tokens = self.thinking_tokens + USEFUL_OUTPUT_TOKENS
-        return self.worst_cost_nusd(min(self.max_tokens, useful_tokens) * self.choices)
+        return self.worst_cost_nusd((min(self.max_tokens, useful_tokens) + self.more_thinking_tokens) * self.choices)
 
     def worst_cost_nusd(self, output_tokens: int) -> int:
         """The most that the call can cost with so much output; 0 where no price is known."""
@@ -103,9 +110,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         if self.price is None:
             return self
         affordable = affordable_output_tokens(self.price, self.bounds, amount_nusd=amount_nusd)
-        if affordable is None or affordable >= self.max_tokens * self.choices:
+        if affordable is None or affordable >= self.output_bound_tokens:
             return self
-        return msgspec.structs.replace(self, max_tokens=affordable // self.choices)
+        return msgspec.structs.replace(self, max_tokens=affordable // self.choices - self.more_thinking_tokens)
 
 
 class Meter(msgspec.Struct, frozen=True, kw_only=True):

@@ -133,8 +133,8 @@ def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
         quality: Quality = "exact" if usage == reading.usage else "partial"
         return usage, quality, _cost_nusd(terms, usage, reading)
     sent_tokens = None if _may_think(meter) else reading.sent_bound_tokens
-    most_output_tokens = terms.max_tokens * terms.choices
-    output_tokens = most_output_tokens if sent_tokens is None else min(sent_tokens, most_output_tokens)
+    most_tokens = terms.output_bound_tokens
+    output_tokens = most_tokens if sent_tokens is None else min(sent_tokens, most_tokens)
     if reading.input_usage is not None:
         usage = msgspec.structs.replace(
             _with_writes(reading.input_usage, meter, reading), output_tokens=output_tokens, units=terms.units

@@ -28,7 +28,7 @@ from kong_plugins.llm.release import Deployment
 from kong_plugins.llm.requests import Caller, ModelRequest, Target
 from kong_plugins.llm.routes import Candidate, RoutingTable
 from kong_plugins.llm.settings import EdgeSettings
-from kong_plugins.llm.tokens import input_bound_tokens
+from kong_plugins.llm.tokens import family_of, input_bound_tokens
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,11 +236,19 @@ def _terms(candidate: Candidate, request: ModelRequest, price: Price | None) -> 
         choices=request.choices,
         price=price,
         thinking_tokens=request.thinking_tokens,
+        more_thinking_tokens=_more_thinking_tokens(candidate, request),
         writes_1h=request.writes_1h,
         has_media=request.prompt.has_media,
         units=request.units,
         service_tiers=request.service_tiers,
     )
+
+
+def _more_thinking_tokens(candidate: Candidate, request: ModelRequest) -> int:
+    """What may be billed for thinking beside the maximum that the request sets for its answer."""
+    if request.more_thinking_tokens is not None:
+        return request.more_thinking_tokens
+    return family_of(candidate.deployment.provider_model).most_thinking_tokens
 
 
 def _facts(call: Call, candidate: Candidate, terms: Terms, *, release: int) -> CallFacts:

@@ -44,6 +44,11 @@ def request_target(kong: Any, protocol: str) -> str:
     return str(kong.request.get_path_with_query()) if wire_format(protocol).READS_TARGET else ""
 
 
+def request_query(kong: Any, protocol: str) -> str:
+    """The query of the request; empty where its wire format says nothing in it."""
+    return str(kong.request.get_raw_query()) if wire_format(protocol).READS_TARGET else ""
+
+
 def set_caller(kong: Any, caller: Caller) -> None:
     """Pass the caller on to the next plugin, and tell Kong, whose logging plugins then name the team."""
     principal = caller.principal

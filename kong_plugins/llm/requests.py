@@ -53,7 +53,9 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     billed for, `service_tiers` those at which it may be.
 
     `thinks`: the model may spend output on reasoning of which the client sees less; None where that is the model's own
-    way. `thinking_tokens`: as many are set apart for it in the maximum, and an answer needs more than them.
+    way. `thinking_tokens`: as many are set apart for it in the maximum, and an answer needs more than them;
+    `more_thinking_tokens`: as many may be billed beside the maximum, None for as many as the model may think.
+    `way` is what the wire format has to know of the path and query to find the call's place at a provider.
     `writes_1h`: the request asks the provider to keep some of the prompt in its cache for an hour.
     """
 
@@ -66,6 +68,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     thinks: bool | None = None
     thinking_tokens: int = 0
+    more_thinking_tokens: int | None = 0
+    way: str = ""
     writes_1h: bool = False
     has_output: bool = True
     units: dict[str, int] = {}

@@ -44,7 +44,8 @@ class ModelFamily(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of models by their provider's name for them.
 
     The overheads are what a chat template adds around the texts. `hides_reasoning`: output may be billed that no
-    client sees. `output_members`: the members of a chat request that bound the output, the preferred one first.
+    client sees, `most_thinking_tokens` at most where a request sets no bound. `output_members`: the members of a chat
+    request that bound the output, the preferred one first.
     """
 
     encoding: str | None
@@ -53,6 +54,7 @@ class ModelFamily(msgspec.Struct, frozen=True, kw_only=True):
     schema_tokens: int
     hides_reasoning: bool
     output_members: tuple[str, ...]
+    most_thinking_tokens: int = 65_536
 
 
 # OpenAI's cookbook "How to count tokens with tiktoken": 3 tokens a message, 1 for a name, 3 to prime the answer.
@@ -70,6 +72,13 @@ UNKNOWN_FAMILY: Final = ModelFamily(
 )
 
 _FAMILIES: Final = (
+    # https://ai.google.dev/gemini-api/docs/thinking#set-budget; the older models do not think, but for one experiment.
+    (
+        re.compile(r"gemini-(?:1\.[05]|2\.0)(?!.*thinking)(?![0-9])"),
+        msgspec.structs.replace(UNKNOWN_FAMILY, hides_reasoning=False, most_thinking_tokens=0),
+    ),
+    (re.compile(r"gemini-2\.5-pro"), msgspec.structs.replace(UNKNOWN_FAMILY, most_thinking_tokens=32_768)),
+    (re.compile(r"gemini-2\.5-flash"), msgspec.structs.replace(UNKNOWN_FAMILY, most_thinking_tokens=24_576)),
     (
         # Of Anthropic's models, those that think only where they are told to.
         re.compile(r"claude-(?:3(?![0-9])|(?:opus|sonnet|haiku)-4(?:-[015])?(?=-20[0-9]{6}|@|$))"),

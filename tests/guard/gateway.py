@@ -44,6 +44,7 @@ class Exchange:
         *,
         body: bytes = b"{}",
         headers: Mapping[str, str | list[str]] | None = None,
+        query: Mapping[str, str] | None = None,
         grant: Mapping[str, Any] | None = None,
         started_at_s: float = 1000.0,
     ) -> None:
@@ -53,6 +54,7 @@ class Exchange:
             {
                 "request_body": body,
                 "request_headers": headers or {},
+                "request_query": query or {},
                 "response_headers": {},
                 "shared": {} if grant is None else {"llm_grant": grant},
                 "upstream": {},

@@ -56,6 +56,22 @@ kong = {
       assert(most == nil or most <= 1000)
       return copy(exchange.request_headers)
     end,
+    get_query = function(most)
+      assert(most <= 1000)
+      return copy(exchange.request_query)
+    end,
+    get_path = function()
+      return "/v1beta/models/mini:generateContent"
+    end,
+    get_scheme = function()
+      return "https"
+    end,
+    get_host = function()
+      return "kong.example"
+    end,
+    get_port = function()
+      return 8443
+    end,
   },
   service = {
     set_target = function(host, port)

@@ -144,6 +144,19 @@ def test_credentials_are_redacted_in_kongs_logs(kong: Kong) -> None:
     assert _redacted(granted) == {"x-amz-security-token"}
 
 
+def test_a_key_in_the_query_is_redacted_wherever_kong_records_it(kong: Kong) -> None:
+    refused = Exchange(kong, query={"key": "bsr_client", "alt": "sse"})
+    refused.access()
+    refused.log()
+
+    path = "/v1beta/models/mini:generateContent"
+    assert {entry[0]: entry[1] for entry in refused["serialize_values"]} == {
+        "request.querystring.key": "REDACTED",
+        "request.uri": path,
+        "request.url": f"https://kong.example:8443{path}",
+    }
+
+
 def _redacted(exchange: Exchange) -> set[str]:
     entries = exchange["serialize_values"]
     assert all(entry[1:] == ["REDACTED", "replace"] for entry in entries)

@@ -20,11 +20,15 @@ def guard_schema() -> dict[str, Any]:
     return schema
 
 
-def test_the_guard_can_refuse_in_every_dialect_that_its_schema_allows() -> None:
+def dialects() -> list[str]:
     (config,) = (field["config"] for field in guard_schema()["fields"] if "config" in field)
     (protocol,) = (field["protocol"] for field in config["fields"])
+    named: list[str] = protocol["one_of"]
+    return named
 
-    for dialect in protocol["one_of"]:
+
+def test_the_guard_can_refuse_in_every_dialect_that_its_schema_allows() -> None:
+    for dialect in dialects():
         exchange = Exchange(Kong(dialect))
         exchange.access()
         assert "policy_unavailable" in json.dumps(json.loads(exchange["refusal"]["body"]))
@@ -42,7 +46,7 @@ def test_kong_yml_leads_nowhere_without_a_grant() -> None:
 
     assert service["url"].endswith("//bursar.invalid")
     assert service["retries"] == 0
-    assert {route["paths"][0] for route in calls} == {"~/v1/chat/completions$", "~/v1/messages$"}
+    assert {route["plugins"][2]["config"]["protocol"] for route in calls} == set(dialects())
     for route in calls:
         assert route["response_buffering"] is False
         assert names[route["name"]] == ["llm-key-auth", "llm-rate-limit", "llm-guard", "llm-token-meter"]

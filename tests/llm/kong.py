@@ -21,7 +21,9 @@ _PHASES: Final = {
     "access": {
         "kong.request.get_headers",
         "kong.request.get_path",
+        "kong.request.get_path_with_query",
         "kong.request.get_raw_body",
+        "kong.request.get_raw_query",
         "kong.ctx.shared.get",
         "kong.ctx.shared.set",
         "kong.client.authenticate",
@@ -67,6 +69,10 @@ class KongRequest:
                 return dict(list(self.headers.items())[:most])
             case "kong.request.get_path", []:
                 return self.path
+            case "kong.request.get_path_with_query", []:
+                return self.path
+            case "kong.request.get_raw_query", []:
+                return self.path.partition("?")[2]
             case "kong.request.get_raw_body", [0]:
                 return self.body
             case "kong.ctx.shared.get", [name]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -17,7 +16,6 @@ SLACK_TOKENS: Final = 16
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 _Kind = TypeVar("_Kind", bound=msgspec.Struct)
-_USAGE_MEMBER: Final = re.compile(rb'"usage"\s*:\s*\{')
 _MODEL_LENGTH: Final = 256
 
 
@@ -90,9 +88,23 @@ def decoded(data: bytes, kind: type[_Kind]) -> _Kind | None:
 
 def decoded_from_usage_on(tail: bytes, kind: type[_Kind]) -> _Kind | None:
     """The last members of such a document, from `usage` on, given its last bytes; None where it does not end so."""
-    for candidate in _objects_ending_with_usage(tail):
+    return decoded_from_member_on(tail, "usage", kind)
+
+
+def decoded_from_member_on(tail: bytes, name: str, kind: type[_Kind], *, opening: bytes = b"{") -> _Kind | None:
+    """The last members of a document that begins with `opening`, from that of a name on, given the document's last
+    bytes; None where it does not end so.
+
+    A candidate that decodes is the object's own member: what follows it closes exactly what was opened up to the end of
+    the body, and its quote is no escaped one, as all are in what a model writes.
+    """
+    for candidate in reversed(list(re.finditer(rb'"%b"\s*:' % name.encode(), tail))):
+        before = tail[: candidate.start()]
+        unescaped = before.rstrip(b"\\")
+        if not unescaped or (len(before) - len(unescaped)) % 2 == 1:
+            continue
         try:
-            return msgspec.json.decode(candidate, type=kind)
+            return msgspec.json.decode(opening + tail[candidate.start() :], type=kind)
         except msgspec.DecodeError:
             continue
     return None
@@ -101,16 +113,3 @@ def decoded_from_usage_on(tail: bytes, kind: type[_Kind]) -> _Kind | None:
 def readable_model_name(name: object) -> str | None:
     """The model's name, where it is one that can be written down."""
     return name if isinstance(name, str) and name.isprintable() and len(name) <= _MODEL_LENGTH else None
-
-
-def _objects_ending_with_usage(tail: bytes) -> Iterator[bytes]:
-    """What may be the last members of a JSON object, from `usage` on, given its last bytes; the last candidate first.
-
-    One that decodes is the object's own: what follows closes exactly one level up to the end of the body, and its quote
-    is no escaped one, as all are in what a model writes.
-    """
-    for candidate in reversed(list(_USAGE_MEMBER.finditer(tail))):
-        before = tail[: candidate.start()]
-        unescaped = before.rstrip(b"\\")
-        if unescaped and (len(before) - len(unescaped)) % 2 == 0:
-            yield b"{" + tail[candidate.start() :]

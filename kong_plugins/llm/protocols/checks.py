@@ -22,7 +22,7 @@ def check_members(body: Body, checks: Mapping[str, Check], *, untouched: Collect
     """
     for name in body.members:
         if name not in untouched:
-            _check_of(checks, name)(body.get(name), name)
+            check_of(checks, name, name)(body.get(name), name)
 
 
 def model_name(body: Body) -> str:
@@ -81,8 +81,9 @@ def passes(_value: Any, _name: str) -> None:
     """The member is checked where it is read."""
 
 
-def _check_of(checks: Mapping[str, Check], name: str) -> Check:
+def check_of(checks: Mapping[str, Check], name: str, place: str) -> Check:
+    """The check of a member by its name. Raises: InvalidRequest: nobody knows the member at this place."""
     try:
         return checks[name]
     except KeyError:
-        raise InvalidRequest(f"{name[:64]} is not available through this gateway.", param=name[:64]) from None
+        raise InvalidRequest(f"{place[:64]} is not available through this gateway.", param=place[:64]) from None

@@ -88,6 +88,7 @@ function Guard:log()
   local granted = type(grant) == "table"
 
   headers.redact_credentials(granted and grant.set_headers or {})
+  headers.redact_query()
   if granted then
     shared.llm_call = call.summary(grant, shared.llm_tap)
   end

@@ -23,7 +23,8 @@ local IDENTITIES = {
   ["x-team"] = true,
 }
 
-local IDENTITY_PREFIXES = { "x-consumer-", "x-credential-", "x-bursar-" }
+-- Google's parameters choose whom it bills, at which price, and which members of an answer it leaves out.
+local IDENTITY_PREFIXES = { "x-consumer-", "x-credential-", "x-bursar-", "x-goog-", "x-vertex-ai-" }
 
 -- Whom a provider bills: not the client's to choose in a request, nor to learn from an answer.
 local ACCOUNT = {
@@ -95,6 +96,20 @@ function headers.redact_credentials(set_headers)
       kong.log.set_serialize_value("request.headers." .. name, REDACTED, { mode = "replace" })
     end
   end
+end
+
+
+-- A key may stand in the query too (`?key=`), which Kong's record of a request has in three places.
+function headers.redact_query()
+  local request = kong.request
+  if not request.get_query(1000).key then
+    return
+  end
+  local path = request.get_path()
+  local origin = request.get_scheme() .. "://" .. request.get_host() .. ":" .. request.get_port()
+  kong.log.set_serialize_value("request.querystring.key", REDACTED, { mode = "replace" })
+  kong.log.set_serialize_value("request.uri", path, { mode = "replace" })
+  kong.log.set_serialize_value("request.url", origin .. path, { mode = "replace" })
 end
 
 

@@ -11,6 +11,9 @@ local CODE = "policy_unavailable"
 local BODIES = {
   openai_chat = '{"error":{"message":"%s","type":"server_error","param":null,"code":"%s"}}',
   anthropic_messages = '{"type":"error","error":{"type":"api_error","message":"%s","code":"%s","param":null}}',
+  gemini = '{"error":{"code":503,"message":"%s","status":"UNAVAILABLE","details":['
+    .. '{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"POLICY_UNAVAILABLE","domain":"bursar",'
+    .. '"metadata":{"code":"%s"}}]}}',
 }
 
 local refusal = {}

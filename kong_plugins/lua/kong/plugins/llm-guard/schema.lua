@@ -15,7 +15,7 @@ return {
               description = "The wire format of the route, in which refusals are written.",
               type = "string",
               required = true,
-              one_of = { "openai_chat", "anthropic_messages" },
+              one_of = { "openai_chat", "anthropic_messages", "gemini" },
           } },
         },
     } },
