@@ -1,7 +1,7 @@
 """Kong plugin: what did it cost. In the log phase, a granted call's hold becomes what the provider has billed."""
 
 from kong_plugins.llm import node, pdk
-from kong_plugins.llm.metering import settle
+from kong_plugins.llm.metering import note, settle
 
 version = "0.1.0"
 priority = 10
@@ -20,5 +20,8 @@ class Plugin:
 
     def log(self, kong: object) -> None:
         call = pdk.finished_call(kong)
-        if call is not None:
-            settle(node.outbox("llm-token-meter"), call)
+        if call is None:
+            return
+        settle(node.outbox("llm-token-meter"), call)
+        if note(node.marks(), call) and call.is_refused:
+            pdk.warn_of_refused_credential(kong, call)

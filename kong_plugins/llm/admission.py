@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -17,11 +17,11 @@ from kong_plugins.llm.errors import (
     StoreUnavailable,
     UnsupportedEncoding,
 )
-from kong_plugins.llm.grants import Grant, event_fields
+from kong_plugins.llm.grants import CallFacts, Grant, event_fields
 from kong_plugins.llm.holds import Holds
 from kong_plugins.llm.keys import principal_of
 from kong_plugins.llm.known_keys import KnownKeys
-from kong_plugins.llm.limits import Denied, Granted, Waiting
+from kong_plugins.llm.limits import Denied, Failing, Granted, Reservation, Waiting
 from kong_plugins.llm.local_limits import LocalLimits
 from kong_plugins.llm.model_list import ListedModel, ModelList, models_at
 from kong_plugins.llm.offers import Call, Offer, Offers, grant_of
@@ -194,26 +194,41 @@ class Admission:
             raise PolicyUnavailable("The rights of the API key have just changed. Try again.", retry_after_ms=1000)
 
     def _try(self, offers: Offers, visit: Visit) -> tuple[Offer, Granted | Denied | Waiting]:
-        """Try the candidates in their order: the first one that is let pass, or else the last one."""
+        """Try the candidates in their order, and once more those that were passed over because they are failing: the
+        first one that is let pass, or else the last one."""
         passed_over: list[str] = []
+        left, failing = list(range(len(offers))), list[int]()
         while True:
-            offer = offers[len(passed_over)]
-            is_last = len(passed_over) == len(offers) - 1
-            candidates = (*passed_over, offer.deployment.id)
-            facts = msgspec.structs.replace(offer.facts, candidates=candidates, queued_ms=visit.queued_ms)
-            reservation = msgspec.structs.replace(
-                offer.reservation,
-                draft=event_fields(facts),
-                is_last=is_last,
-                may_wait=is_last and visit.may_wait,
-                place=visit.place,
-                waited_ms=visit.queued_ms or 0,
-                patience_ms=visit.patience_ms,
-            )
+            number = (left or failing).pop(0)
+            offer = offers[number]
+            reservation, facts = _attempt(offer, visit, passed_over, others=offers.deployments(left))
+            is_last = not left and not failing
+            reservation = msgspec.structs.replace(reservation, is_last=is_last, may_wait=is_last and visit.may_wait)
             result = self._holds.reserve(reservation)
-            if is_last or not isinstance(result, Denied):
+            if isinstance(result, Failing):
+                failing.append(number)
+                passed_over.append(f"{offer.deployment.id}: failing")
+            elif is_last or not isinstance(result, Denied):
                 return msgspec.structs.replace(offer, facts=facts), result
-            passed_over.append(f"{offer.deployment.id}: {result.check.scope_name}")
+            else:
+                passed_over.append(f"{offer.deployment.id}: {result.check.scope_name}")
+
+
+def _attempt(
+    offer: Offer, visit: Visit, passed_over: Sequence[str], *, others: Sequence[str]
+) -> tuple[Reservation, CallFacts]:
+    """The reservation with which this offer is tried after others, and what is known of the call by then."""
+    own = offer.deployment.id
+    facts = msgspec.structs.replace(offer.facts, candidates=(*passed_over, own), queued_ms=visit.queued_ms)
+    reservation = msgspec.structs.replace(
+        offer.reservation,
+        draft=event_fields(facts),
+        place=visit.place,
+        waited_ms=visit.queued_ms or 0,
+        patience_ms=visit.patience_ms,
+        others=tuple(other for other in others if other != own),
+    )
+    return reservation, facts
 
 
 def _with_user(caller: Caller, request: ModelRequest) -> Caller:

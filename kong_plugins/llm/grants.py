@@ -116,7 +116,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Meter(msgspec.Struct, frozen=True, kw_only=True):
-    """All that settling a call needs; opaque to Kong, through which it travels as JSON."""
+    """All that settling a call needs; opaque to Kong, through which it travels as JSON. `is_marked`: its deployment had
+    failed others when the call was admitted."""
 
     facts: CallFacts
     terms: Terms
@@ -125,6 +126,7 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
     provider_model: str
     stream: bool
     thinks: bool | None = None
+    is_marked: bool = False
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +141,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Leave for one request to go to one deployment, with the provider's credential. `is_partial`: its money pays for
-    less than the call may use; `is_shared`: a budget of the whole organization has a say in how much that is."""
+    less than the call may use; `is_shared`: a budget of the whole organization has a say in how much that is;
+    `has_other`: should the deployment fail the call, another one could be tried."""
 
     upstream: Upstream
     target: Target
@@ -152,6 +155,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     meter: Meter
     is_partial: bool = False
     is_shared: bool = False
+    has_other: bool = False
 
     def table(self) -> dict[str, object]:
         """The grant as the guard reads it; body offsets count from 0, `deadline_ms` from now."""
@@ -173,6 +177,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
             "splices": [list(splice) for splice in self.splices],
             "strip_usage_chunk": self.strip_usage_chunk,
             "deadline_ms": self.deadline_ms,
+            "has_other": self.has_other,
             "response_headers": self.response_headers,
             "meter": msgspec.json.encode(self.meter).decode(),
         }

@@ -13,7 +13,7 @@ import msgspec
 from kong_plugins.llm.errors import PolicyUnavailable, StoreNotAsked, StoreUnavailable
 from kong_plugins.llm.grants import CallFacts, event_fields
 from kong_plugins.llm.journal import JournalUnavailable
-from kong_plugins.llm.limits import Denied, Granted, Reservation, Unready, Waiting
+from kong_plugins.llm.limits import Denied, Failing, Granted, Reservation, Unready, Waiting
 from kong_plugins.llm.local_limits import LocalLimits
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.refusals import undecided
@@ -47,7 +47,7 @@ class Holds:
         # When Redis last decided for an organization, and thus under the policy that is known here.
         self._decided_at_ms: dict[str, int] = {}
 
-    def reserve(self, reservation: Reservation) -> Granted | Denied | Waiting:
+    def reserve(self, reservation: Reservation) -> Granted | Failing | Denied | Waiting:
         """Hold what the call may use, or have it wait; a probe does neither.
 
         Raises:

@@ -110,6 +110,9 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     `may_wait` is told its `place` in line, with which it asks again, and with how long it has waited; `patience_ms` is
     how long it would at most, if that is less than a rule allows. Where Redis is away, one that may go on
     `without_redis` does, if this gateway's own count of its limits lets it.
+
+    `deployment` is who would serve it, and is passed over while it is failing and one of the `others` is not: those of
+    the candidates that would be tried after it.
     """
 
     organization: str
@@ -129,6 +132,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     waited_ms: int = 0
     patience_ms: int | None = None
     without_redis: bool = False
+    deployment: str | None = None
+    others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
@@ -153,6 +158,8 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
 
     `shadow_refusals` names the limits and budgets that would have refused it, were they not in shadow mode. `other_id`
     is the id that the call has got where the gateway let it go on without Redis, which may yet hold the first.
+    `is_marked`: its deployment has lately failed others; `has_other`: should it fail this call too, another candidate
+    could be tried.
     """
 
     reserved_at_ms: int
@@ -160,6 +167,12 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True):
     limits: tuple[LimitState, ...]
     shadow_refusals: tuple[str, ...] = ()
     other_id: str | None = None
+    is_marked: bool = False
+    has_other: bool = False
+
+
+class Failing(msgspec.Struct, frozen=True):
+    """Nothing is held: the call would fit, but its deployment is failing, and another candidate is not."""
 
 
 class Denied(msgspec.Struct, frozen=True, kw_only=True):

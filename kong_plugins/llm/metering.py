@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import Final, Literal, Protocol
 
 import msgspec
 
+from kong_plugins.llm.errors import StoreUnavailable
+from kong_plugins.llm.failures import Failure, passed_over_ms
 from kong_plugins.llm.grants import Meter, Terms, event_fields
+from kong_plugins.llm.marks import Ending, Marks
 from kong_plugins.llm.prices import cost_nusd
 from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.protocols.answers import SLACK_TOKENS, Answer, Reading
 from kong_plugins.llm.tokens import family_of
 from kong_plugins.llm.usage import Quality, Usage
+
+logger = logging.getLogger(__name__)
 
 _CLIENT_CLOSED_REQUEST: Final = 499  # nginx's status where the client left before the answer began
 
@@ -20,7 +27,7 @@ class FinishedCall(msgspec.Struct, frozen=True, kw_only=True):
     """What the guard saw of a granted call.
 
     `applied`: the grant was put on the request. `connected`: a provider was sent some of it. `source`: who answered,
-    the provider (service), nginx (error) or a plugin (exit).
+    the provider (service), nginx (error) or a plugin (exit). `failure` is what its deployment is to blame for.
     """
 
     meter: Meter
@@ -32,6 +39,12 @@ class FinishedCall(msgspec.Struct, frozen=True, kw_only=True):
     ended_at_deadline: bool = False
     latency_ms: int | None = None
     first_byte_ms: int | None = None
+    failure: Failure | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the provider takes our credential no more."""
+        return self.failure is not None and self.failure.kind == "refused"
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +107,27 @@ def settlement_of(call: FinishedCall) -> Settlement:
         return Settlement(outcome="provider_error")
     reading = wire_format(call.meter.facts.protocol).read_answer(call.answer)
     return _priced(call.meter, reading, outcome=_outcome(call))
+
+
+def note(marks: Marks, call: FinishedCall) -> bool:
+    """Have all gateways know what the call says of its deployment, as far as Redis can be told; True where it was marked
+    or its mark was taken away. What goes well at a deployment that nobody complains of is no news."""
+    facts, ending = call.meter.facts, _ending(call)
+    if facts.deployment is None or (ending != "failed" and not call.meter.is_marked):
+        return False
+    try:
+        return marks.note(
+            facts.organization,
+            facts.deployment,
+            ending,
+            request_id=facts.request_id,
+            reserved_at_ms=call.meter.reserved_at_ms,
+            status=call.status,
+            passed_over_ms=passed_over_ms(call.failure, now_ms=_now_ms()) if call.failure else None,
+        )
+    except StoreUnavailable as error:
+        logger.warning("how the deployment %s has answered is not noted: %s", facts.deployment, error)
+        return False
 
 
 def settled_fields(call: FinishedCall, settlement: Settlement) -> bytes:
@@ -177,6 +211,16 @@ def _with_writes(usage: Usage, meter: Meter, reading: Reading) -> Usage:
 def _abandoned_reading(meter: Meter) -> Reading:
     """The client left before the answer began: nothing of a stream was sent, but a plain answer may be complete."""
     return Reading(sent_bound_tokens=SLACK_TOKENS if meter.stream else None)
+
+
+def _ending(call: FinishedCall) -> Ending:
+    if call.failure is not None:
+        return "failed"
+    return "succeeded" if call.source == "service" and 200 <= call.status < 300 else "neither"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _outcome(call: FinishedCall) -> str:

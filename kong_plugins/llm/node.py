@@ -14,6 +14,7 @@ import gevent
 from kong_plugins.llm.admission import Admission
 from kong_plugins.llm.authentication import Authenticator
 from kong_plugins.llm.journal import Journal
+from kong_plugins.llm.marks import Marks
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.settings import EdgeSettings, edge_settings
 from kong_plugins.llm.store import Store
@@ -27,6 +28,11 @@ def settings() -> EdgeSettings:
 @cache
 def store() -> Store:
     return Store.from_url(settings().redis_url, timeout_ms=settings().redis_timeout_ms)
+
+
+@cache
+def marks() -> Marks:
+    return Marks(store())
 
 
 @cache

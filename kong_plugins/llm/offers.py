@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -82,6 +82,10 @@ class Offers:
             self._offers.append(self._offer(self._candidates[number]))
         return self._offers[number]
 
+    def deployments(self, numbers: Sequence[int]) -> tuple[str, ...]:
+        """Who would serve the call, of these offers."""
+        return tuple(dict.fromkeys(self._candidates[number].deployment.id for number in numbers))
+
     def _offer(self, candidate: Candidate) -> Offer:
         deployment = candidate.deployment
         price = _price_of(candidate, self._call.request, self._admitted_at_ms)
@@ -119,6 +123,7 @@ class Offers:
             tier=principal.tier,
             probe=self._call.probe,
             without_redis=goes_on_without_redis(self.table.document, principal.tier, budgets),
+            deployment=candidate.deployment.id,
         )
 
     def _degrades(self, candidate: Candidate) -> bool:
@@ -203,7 +208,9 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
             provider_model=offer.deployment.provider_model,
             stream=call.request.stream,
             thinks=call.request.thinks,
+            is_marked=granted.is_marked,
         ),
+        has_other=granted.has_other,
         is_partial=granted.granted_nusd < (offer.terms.cost_nusd or 0),
         is_shared=any(check.kind == "organization" and check.refuses for check in offer.reservation.budgets),
     )

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from kong_plugins.llm.errors import BursarError, PolicyUnavailable
+from kong_plugins.llm.failures import Failure
 from kong_plugins.llm.grants import Grant, Meter
 from kong_plugins.llm.metering import FinishedCall
 from kong_plugins.llm.protocols import wire_format
@@ -125,6 +126,16 @@ def finished_call(kong: Any) -> FinishedCall | None:
         ended_at_deadline=call["ended_at_deadline"],
         latency_ms=_milliseconds(call.get("latency_ms")),
         first_byte_ms=_milliseconds(call.get("first_byte_ms")),
+        failure=msgspec.convert(call["failure"], Failure) if "failure" in call else None,
+    )
+
+
+def warn_of_refused_credential(kong: Any, call: FinishedCall) -> None:
+    """Tell Kong's log that a provider takes our key no more, which only people can put right."""
+    facts = call.meter.facts
+    kong.log.err(
+        f"the provider {facts.provider} refuses the credential of the deployment {facts.deployment} ({call.status}):"
+        f" other deployments serve its calls, as far as there are any"
     )
 
 

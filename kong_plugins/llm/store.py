@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import msgspec
 
+from kong_plugins.llm.decisions import Decision, decision_of
 from kong_plugins.llm.keys import KeyRecord
 from kong_plugins.llm.limits import (
     BudgetCheck,
-    Denied,
-    Granted,
     LimitCheck,
-    LimitState,
     Reservation,
-    Unready,
-    Waiting,
     check_amount,
     check_request_id,
 )
@@ -45,7 +41,7 @@ ABANDONED_AFTER_MS: Final = 60_000
 
 GROUP: Final = "ledger"
 _ORGANIZATIONS: Final = "bursar:organizations"
-_FIXED_NAMES: Final = ("ready", "policy_number", "leases", "seq", "events", "refusals", "waiting", "refused")
+_FIXED_NAMES: Final = ("ready", "policy_number", "leases", "seq", "events", "refusals", "waiting", "refused", "failing")
 _PLANNED: Final = tuple(
     name for name in Reservation.__struct_fields__ if name not in ("organization", "budgets", "draft", "without_redis")
 )
@@ -184,7 +180,7 @@ class Store:
 
     # The engine.
 
-    def reserve(self, reservation: Reservation) -> Granted | Denied | Waiting | Unready:
+    def reserve(self, reservation: Reservation) -> Decision:
         """Hold what a call may use against everything that applies to it, or nothing; a probe only asks."""
         arguments = [
             _plan(reservation),
@@ -194,17 +190,7 @@ class Store:
             REFUSAL_COUNTS_KEPT_MS,
             PERIOD_KEPT_MS,
         ]
-        answer = self.connection.run("reserve", _reserve_names(reservation), arguments)
-        if answer[0] == b"granted":
-            return _granted(reservation, answer)
-        if answer[0] == b"unready":
-            return Unready(reason=answer[1].decode())
-        check = _checks(reservation)[answer[1] - 1]
-        if answer[0] == b"waiting":
-            return Waiting(check=check, place=answer[2], retry_ms=answer[3])
-        retry_after_ms = None if answer[2] < 0 else answer[2]
-        states = _limit_states(reservation, answer[3]) if answer[3] else ()
-        return Denied(check=check, retry_after_ms=retry_after_ms, limits=states)
+        return decision_of(reservation, self.connection.run("reserve", _reserve_names(reservation), arguments))
 
     def leave(self, organization: str, request_id: str) -> None:
         """Take a call out of the line in which it waits."""
@@ -372,25 +358,6 @@ def _planned(organization: str, check: BudgetCheck) -> BudgetCheck | dict[str, A
     ]
     planned: dict[str, Any] = msgspec.to_builtins(check)
     return planned | {"thresholds": _thresholds(check.thresholds_percent), "identities": identities}
-
-
-def _checks(reservation: Reservation) -> tuple[LimitCheck | BudgetCheck, ...]:
-    return (*reservation.limits, *reservation.budgets)
-
-
-def _granted(reservation: Reservation, answer: list[Any]) -> Granted:
-    _, reserved_at_ms, granted_nusd, numbers, shadows = answer
-    return Granted(
-        reserved_at_ms=reserved_at_ms,
-        granted_nusd=granted_nusd,
-        limits=_limit_states(reservation, numbers),
-        shadow_refusals=tuple(_checks(reservation)[number - 1].scope_name for number in shadows),
-    )
-
-
-def _limit_states(reservation: Reservation, numbers: list[int]) -> tuple[LimitState, ...]:
-    states = zip(reservation.limits, numbers[0::2], numbers[1::2], strict=True)
-    return tuple(LimitState(check=check, remaining=left, reset_ms=reset) for check, left, reset in states)
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes], deliveries: int) -> StreamEntry:

@@ -8,10 +8,11 @@ from typing import Final
 
 # What each script is built on, in order; a fragment may use those before it.
 _FRAGMENTS: Final = {
-    "reserve": ("number", "ring", "line", "cap", "event", "threshold", "settle", "checks"),
+    "reserve": ("number", "ring", "line", "cap", "event", "threshold", "settle", "failing", "checks"),
     "post": ("number", "ring", "line", "cap", "event", "threshold", "settle"),
     "expire": ("number", "ring", "line", "cap", "event", "threshold", "settle"),
     "leave": ("number", "line"),
+    "mark": ("failing",),
     "set_cap": ("number", "line", "cap", "event", "threshold"),
     "budget_state": ("cap",),
     "period_end": (),

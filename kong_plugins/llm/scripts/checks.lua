@@ -1,7 +1,7 @@
 -- Fragment of reserve.lua, whose KEYS and ARGV it reads: the call, and how the limits and budgets stand that it falls
 -- under. Changes nothing.
 
-local FIXED_KEYS = 9
+local FIXED_KEYS = 10
 local ASK_AGAIN_MS = 1000
 local call, draft = cmsgpack.unpack(ARGV[1]), ARGV[2]
 
@@ -132,4 +132,19 @@ local function shadows()
     end
   end
   return found
+end
+
+-- The mark of the call's deployment, nil where it has none, and whether one of the candidates that would be tried after
+-- it is not passed over.
+local function read_marks(now)
+  if not call.deployment then
+    return nil, false
+  end
+  local stored = redis.call('HMGET', KEYS[10], call.deployment, unpack(call.others))
+  local has_other = false
+  for number = 2, #call.others + 1 do
+    local mark = read_mark(stored[number])
+    has_other = has_other or not (mark and is_passed_over(mark, now))
+  end
+  return read_mark(stored[1]), has_other
 end

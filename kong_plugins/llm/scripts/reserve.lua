@@ -3,13 +3,14 @@
 -- Everything is read and checked first; after that come only writes that cannot fail.
 --
 -- KEYS   1 hold, 2 readiness epoch, 3 policy number, 4 leases, 5 sequence, 6 event stream, 7 refusals of this second,
---        8 those who wait, 9 prefix of the counts of refusals; then one a limit; then two a budget: the current period
---        and the following one
+--        8 those who wait, 9 prefix of the counts of refusals, 10 marks of deployments that are failing; then one a
+--        limit; then two a budget: the current period and the following one
 -- ARGV   1 the Reservation of limits.py as MessagePack, without its draft, 2 its draft, 3 how many refusals a second are
 --        written as events, 4 how long a written refusal is remembered, in ms, 5 how long the counts of refusals are
 --        kept, in ms, 6 how long the period of a subject without a cap of its own is kept after its end, in ms
 -- Result {'granted', reserved_at_ms, granted nano-USD, {remaining and reset_ms of each limit}, {checks that only a
---        shadow lets pass}}
+--        shadow lets pass}, 1 where the deployment is marked, or 0, 1 where another candidate could be tried, or 0}
+--        {'failing'}: the call would fit, but its deployment is passed over, as another candidate is not
 --        {'denied', number of the check, retry_after_ms, or -1 where waiting is no help (of a budget that others only
 --        wait for, it is), {remaining and reset_ms of
 --        each limit, where a limit refuses}}
@@ -208,21 +209,30 @@ local function draft_with(shadow_checks)
   return event_with(draft, '"shadow_refusals":' .. cjson.encode(names))
 end
 
-local function granted_answer(now, granted_nusd, shadow_checks)
+local function granted_answer(now, granted_nusd, shadow_checks, mark, has_other)
   local numbers = {}
   for number, check in ipairs(shadow_checks) do
     numbers[number] = check.number
   end
-  return { 'granted', now, granted_nusd, limit_states(true, now), numbers }
+  return { 'granted', now, granted_nusd, limit_states(true, now), numbers, mark and 1 or 0, has_other and 1 or 0 }
 end
 
-local function hold(granted, now)
+-- The first call after a mark's time tries the deployment for all others.
+local function begin_trial(mark, now)
+  mark.trial, mark.trial_until_ms = call.request_id, now + TRIAL_MS
+  redis.call('HSET', KEYS[10], call.deployment, cmsgpack.pack(mark))
+end
+
+local function hold(granted, mark, has_other, now)
   local lease_end = now + call.lease_ms
   local nusd = call.hold_nusd and math.min(call.hold_nusd, granted.nusd or call.hold_nusd)
   local shadow_checks = shadows()
-  local answer = granted_answer(now, nusd or 0, shadow_checks)
+  local answer = granted_answer(now, nusd or 0, shadow_checks, mark, has_other)
   if call.probe then
     return answer
+  end
+  if mark and not is_passed_over(mark, now) then
+    begin_trial(mark, now)
   end
   redis.call('SET', KEYS[1], cmsgpack.pack({
     state = 'pending', nusd = nusd, tokens = call.hold_tokens, reserved_at_ms = now, draft = draft_with(shadow_checks),
@@ -275,7 +285,11 @@ local function decide(stored, now)
     local _, longest_ms = slowest(limits, now)
     return wait(refusing, is_timed and longest_ms or ASK_AGAIN_MS, now)
   end
-  return hold(granted, now)
+  local mark, has_other = read_marks(now)
+  if mark and has_other and is_passed_over(mark, now) then
+    return { 'failing' }
+  end
+  return hold(granted, mark, has_other, now)
 end
 
 local function reserve(now)

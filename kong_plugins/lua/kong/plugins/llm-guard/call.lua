@@ -11,7 +11,7 @@ local call = {}
 
 
 -- Whether any byte of the request went to an upstream. nginx lists one number a try, as in "0, 512".
-local function reached_upstream()
+function call.reached_upstream()
   return find(ngx.var.upstream_bytes_sent or "", "[1-9]") ~= nil
 end
 
@@ -22,7 +22,7 @@ end
 
 
 -- `state` is the tap's, or nil where the grant was not applied. Times count from the start of the request;
--- `first_byte_ms` is absent where no byte came.
+-- `first_byte_ms` is absent where no byte came, and `failure` where the deployment is to blame for nothing.
 function call.summary(grant, state)
   local applied = state ~= nil
   state = state or tap.new(0)
@@ -31,7 +31,7 @@ function call.summary(grant, state)
     applied = applied,
     status = kong.response.get_status(),
     source = kong.response.get_source(),
-    connected = applied and reached_upstream(),
+    connected = applied and call.reached_upstream(),
     head = tap.head(state),
     tail = tap.tail(state),
     bytes = state.bytes,
@@ -42,6 +42,7 @@ function call.summary(grant, state)
     first_byte_ms = state.first_byte_at_ms and since_start_ms(state.first_byte_at_ms),
     content_type = state.content_type,
     content_encoding = state.content_encoding,
+    failure = state.failure,
   }
 end
 

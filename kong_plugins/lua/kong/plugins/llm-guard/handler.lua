@@ -5,6 +5,7 @@
 local call = require "kong.plugins.llm-guard.call"
 local deadline = require "kong.plugins.llm-guard.deadline"
 local event_boundary = require "kong.plugins.llm-guard.event_boundary"
+local failure = require "kong.plugins.llm-guard.failure"
 local headers = require "kong.plugins.llm-guard.headers"
 local refusal = require "kong.plugins.llm-guard.refusal"
 local tap = require "kong.plugins.llm-guard.tap"
@@ -39,7 +40,7 @@ function Guard:access(conf)
 end
 
 
-function Guard:header_filter()
+function Guard:header_filter(conf)
   local shared = kong.ctx.shared
   local grant = shared.llm_grant
   if type(grant) ~= "table" then
@@ -47,14 +48,17 @@ function Guard:header_filter()
   end
 
   local state = shared.llm_tap
-  if state and kong.response.get_source() == "service" then
+  if state then
     local answer = kong.response.get_headers(1000)
-    headers.strip_provider_account(answer)
-    tap.begin(state, answer)
-    if usage_filter.wanted(grant, state) then
-      state.filter = usage_filter.new()
-      kong.response.clear_header("content-length")
+    if kong.response.get_source() == "service" then
+      headers.strip_provider_account(answer)
+      tap.begin(state, answer)
+      if usage_filter.wanted(grant, state) then
+        state.filter = usage_filter.new()
+        kong.response.clear_header("content-length")
+      end
     end
+    failure.begin(conf.protocol, grant, state, answer, call.reached_upstream())
   end
   kong.response.set_headers(grant.response_headers or {})
 end
@@ -73,7 +77,9 @@ function Guard:body_filter()
     deadline.end_answer(state)
   end
 
-  if state.filter then
+  if state.replacement then
+    ngx.arg[1] = failure.replaced_chunk(state)
+  elseif state.filter then
     local kept = usage_filter.pass(state.filter, chunk, event_ends, complete)
     if kept ~= chunk then
       ngx.arg[1] = kept ~= "" and kept or nil

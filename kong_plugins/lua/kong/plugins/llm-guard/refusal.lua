@@ -19,8 +19,13 @@ local BODIES = {
 local refusal = {}
 
 
+function refusal.body(protocol, message, code)
+  return format(BODIES[protocol], message, code)
+end
+
+
 function refusal.exit(protocol, message)
-  return kong.response.exit(STATUS, format(BODIES[protocol], message, CODE), {
+  return kong.response.exit(STATUS, refusal.body(protocol, message, CODE), {
     ["content-type"] = "application/json",
     ["retry-after"] = "1",
     ["x-should-retry"] = "true",
