@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 import msgspec
 
-# The least lets a client's next try go elsewhere, whatever the provider says; the most has it tried now and then, should
-# the provider name the end of a quota that somebody raises meanwhile.
+# The least lets a client's next try go elsewhere, whatever the provider says; the most has it tried now and then, where
+# the provider names the end of a quota, which somebody may raise meanwhile.
 LEAST_MS: Final = 1_000
 MOST_MS: Final = 600_000
 # A credential is put right by people.

@@ -19,9 +19,9 @@ _LONGEST_MS: Final = 86_400_000
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a deployment is passed over, by Redis' clock: it has failed `failures` times in a row since `since_ms`, last
-    with `status`; until `until_ms` no call goes there if it can go elsewhere, and after that one at a time, the `trial`,
-    until one succeeds."""
+    """Why a deployment is passed over, by Redis' clock: it has failed `failures` times in a row since `since_ms`, the
+    last time with `status`. Until `until_ms` no call goes there that can go elsewhere, and after that only one at a
+    time, the `trial`, until one succeeds."""
 
     since_ms: int
     marked_at_ms: int

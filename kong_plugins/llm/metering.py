@@ -110,8 +110,8 @@ def settlement_of(call: FinishedCall) -> Settlement:
 
 
 def note(marks: Marks, call: FinishedCall) -> bool:
-    """Have all gateways know what the call says of its deployment, as far as Redis can be told; True where it was marked
-    or its mark was taken away. What goes well at a deployment that nobody complains of is no news."""
+    """Have all gateways know what the call says of its deployment, as far as Redis can be told; True where a mark was
+    made by it, made longer or taken away. What goes well at a deployment that is not marked is no news."""
     facts, ending = call.meter.facts, _ending(call)
     if facts.deployment is None or (ending != "failed" and not call.meter.is_marked):
         return False

@@ -85,10 +85,18 @@ class Exchange:
         self._begin()
         self._kong.driver.access(self._kong.guard, self._kong.conf)
 
-    def head(self, headers: Mapping[str, str], *, status: int = 200, source: str = "service") -> None:
+    def head(
+        self,
+        headers: Mapping[str, str | list[str]],
+        *,
+        status: int = 200,
+        source: str = "service",
+        upstream_bytes_sent: str | None = "512",
+    ) -> None:
         """The answer's head, as the provider or Kong itself sent it."""
         self._begin()
         self["status"], self["source"] = status, source
+        self["upstream_bytes_sent"] = upstream_bytes_sent
         self["response_headers"] = headers
         self._kong.driver.header_filter(self._kong.guard, self._kong.conf)
 

@@ -176,6 +176,7 @@ end
 
 function driver.header_filter(guard, conf)
   exchange.phase = "header_filter"
+  ngx.var.upstream_bytes_sent = exchange.upstream_bytes_sent
   guard:header_filter(conf)
 end
 

@@ -45,15 +45,15 @@ def test_the_providers_account_and_its_limits_give_way_to_ours(kong: Kong) -> No
 
 def test_an_answer_of_kong_itself_has_our_headers_too(kong: Kong) -> None:
     exchange = answered(kong)
-    exchange.head({"content-type": "application/json"}, status=502, source="error")
+    exchange.head({"content-type": "application/json"}, status=500, source="error")
     exchange.pass_time(3600)
-    exchange.body([b"bad gateway"])
+    exchange.body([b"an accident"])
 
     call = exchange.log(upstream_bytes_sent="0")
 
     assert exchange["response_headers"]["x-bursar-request-id"] == "req_1"
-    assert exchange.sent == [b"bad gateway", b""]
-    assert (call["source"], call["status"], call["connected"]) == ("error", 502, False)
+    assert exchange.sent == [b"an accident", b""]
+    assert (call["source"], call["status"], call["connected"]) == ("error", 500, False)
 
 
 def test_an_ungranted_answer_is_left_alone(kong: Kong) -> None:

@@ -30,7 +30,7 @@ _PHASES: Final = {
         "kong.response.exit",
         "kong.log.err",
     },
-    "log": {"kong.request.get_headers", "kong.ctx.shared.get", "kong.ctx.shared.set"},
+    "log": {"kong.request.get_headers", "kong.ctx.shared.get", "kong.ctx.shared.set", "kong.log.err"},
 }
 
 

@@ -11,7 +11,7 @@ from kong_plugins.llm import node
 from tests.llm.cast import CREDENTIAL_KEY
 from tests.llm.gateway import PEPPER
 
-_MADE_ONCE = (node.settings, node.store, node.authenticator, node.admission, node.outbox)
+_MADE_ONCE = (node.settings, node.store, node.authenticator, node.admission, node.outbox, node.marks)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from tests.servers import eventually
 
 TEAM = Scope(kind="team", subject=None)
 ENTRY_FILES = sorted(PLUGINS.glob("llm-*.py"))
-CACHED = (node.settings, node.store, node.authenticator, node.admission, node.outbox)
+CACHED = (node.settings, node.store, node.authenticator, node.admission, node.outbox, node.marks)
 
 
 @pytest.fixture
@@ -80,6 +80,29 @@ def test_a_call_goes_through_all_three_plugins(plugins: list[Any], gateway: Gate
     [event] = gateway.events()
     assert (event.kind, event.quality, event.request_id, event.user) == ("posted", "exact", grant["id"], "alice")
     assert (event.latency_ms, event.first_token_ms) == (120, None)
+
+
+def test_a_deployment_that_fails_is_marked_and_a_refused_credential_is_in_kongs_log(
+    plugins: list[Any], gateway: Gateway
+) -> None:
+    meter = plugin("llm-token-meter")
+    failures: list[tuple[int, dict[str, str]]] = [
+        (429, {"kind": "busy", "retry_after": "7", "retry_after_ms": ""}),
+        (401, {"kind": "refused", "retry_after": "", "retry_after_ms": ""}),
+    ]
+    logged = []
+    for status, failure in failures:
+        request = access(plugins, KongRequest(body(), authorization=f"Bearer {gateway.key}"))
+        request.shared["llm_call"] = granted_call(request, b"{}") | {"status": status, "failure": failure}
+        request.run(meter, "log")
+        logged.append(request.logged)
+
+    mark = node.marks().all(gateway.organization)["mini-at-openai"]
+    assert (mark.failures, mark.status) == (2, 401)
+    assert logged[0] == []
+    [line] = logged[1]
+    assert "openai refuses the credential of the deployment mini-at-openai (401)" in line
+    assert PROVIDER_KEY not in line
 
 
 def test_each_handler_asks_kong_once_and_answers_once(plugins: list[Any], gateway: Gateway) -> None:

@@ -13,9 +13,11 @@ import msgspec
 import redis
 
 from kong_plugins.llm.connection import Connection
+from kong_plugins.llm.decisions import Decision
 from kong_plugins.llm.events import ThresholdEvent, UsageEvent, decode_event
 from kong_plugins.llm.keys import Principal
-from kong_plugins.llm.limits import Demand, Denied, Granted, Reservation, Unready, Waiting, checks_for
+from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for
+from kong_plugins.llm.marks import Ending, Mark, Marks
 from kong_plugins.llm.names import budget_name
 from kong_plugins.llm.release import Budget, Limit, PolicyDocument, Scope
 from kong_plugins.llm.store import Store
@@ -37,7 +39,7 @@ end
 """
 
 # In which ways one call may be asked for, beside what it demands.
-WAYS: Final = ("probe", "is_last", "may_wait", "place", "waited_ms", "patience_ms")
+WAYS: Final = ("probe", "is_last", "may_wait", "place", "waited_ms", "patience_ms", "deployment", "others")
 
 _numbers: Final = itertools.count()
 
@@ -56,6 +58,7 @@ class Engine:
     def __init__(self, client: redis.Redis, organization: str, *, settable_clock: bool = True) -> None:
         self.redis: Any = client
         self.store = Store(Connection(client, clock=SETTABLE_CLOCK if settable_clock else None))
+        self.marks = Marks(self.store)
         self.organization = organization
         self.policy = policy(organization=organization, number=0)
         self.now_ms = START_MS
@@ -127,7 +130,7 @@ class Engine:
             **way,
         )
 
-    def reserve(self, **changes: Any) -> Granted | Denied | Waiting | Unready:
+    def reserve(self, **changes: Any) -> Decision:
         return self.store.reserve(self.reservation(**changes))
 
     def hold(self, **changes: Any) -> str:
@@ -148,6 +151,14 @@ class Engine:
 
     def void(self, request_id: str) -> str:
         return self.store.void(self.organization, request_id, self.fields_of(request_id))
+
+    def end_at(self, deployment: str, ending: Ending, *, asked_ms: int | None = None, **changes: Any) -> bool:
+        """Note how a call at a deployment has ended that was admitted just now, but for these changes."""
+        call = {"request_id": f"r{next(_numbers)}", "reserved_at_ms": self.now_ms, "status": 503} | changes
+        return self.marks.note(self.organization, deployment, ending, passed_over_ms=asked_ms, **call)
+
+    def mark_of(self, deployment: str) -> Mark | None:
+        return self.marks.all(self.organization).get(deployment)
 
     def fields_of(self, request_id: str, **fields: Any) -> bytes:
         known = {"request_id": request_id, "organization": self.organization, "team": "search", "key": "K"}

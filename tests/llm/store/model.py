@@ -10,6 +10,7 @@ from typing import Any
 from kong_plugins.llm.limits import (
     BudgetCheck,
     Denied,
+    Failing,
     Granted,
     LimitCheck,
     LimitState,
@@ -18,8 +19,9 @@ from kong_plugins.llm.limits import (
     Waiting,
 )
 from kong_plugins.llm.release import Tier
+from tests.llm.store.marks_model import MarksModel
 
-Answer = Granted | Denied | Waiting | Unready
+Answer = Granted | Failing | Denied | Waiting | Unready
 Check = LimitCheck | BudgetCheck
 Place = tuple[str, str, str]
 Line = tuple[str, str, Tier | None]
@@ -88,6 +90,7 @@ class Model:
         self.slots: dict[Line, dict[str, int]] = defaultdict(dict)
         self.waiters: dict[str, Waiter] = {}
         self.holds: dict[str, Hold] = {}
+        self.marking = MarksModel()
         self.usage: list[tuple[str, str, int | None]] = []
         self.thresholds: list[tuple[Place, int]] = []
 
@@ -121,6 +124,8 @@ class Model:
             is_certain = not budgets and not behind
             longest_ms = max(self._wait_ms(each, now_ms) for each in limits) if is_certain else ASK_AGAIN_MS
             return self._wait([*budgets, *limits, *behind], call, now_ms, min(ASK_AGAIN_MS, longest_ms))
+        if self.marking.passes_over(call, now_ms):
+            return Failing()
         return self._hold(call, now_ms)
 
     def leave(self, request_id: str) -> None:
@@ -275,7 +280,10 @@ class Model:
             granted_nusd=nusd or 0,
             limits=tuple(self._count(check, call, now_ms) for check in call.limits),
             shadow_refusals=tuple(check.scope_name for check in shadows),
+            is_marked=call.deployment in self.marking.marks,
+            has_other=call.deployment is not None and self.marking.has_other(call, now_ms),
         )
+        self.marking.let_pass(call, now_ms)
         hold = Hold("pending", answer, nusd, call.hold_tokens, now_ms + call.lease_ms)
         for budget in call.budgets:
             place = _place(budget, now_ms)

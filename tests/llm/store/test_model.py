@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from kong_plugins.llm.limits import Reservation, Waiting
+from kong_plugins.llm.marks import Ending
 from kong_plugins.llm.release import Budget, Scope
 from tests.llm.cast import principal
 from tests.llm.store.engine import MINUTE_MS, Engine, budget, limit
@@ -50,6 +51,7 @@ BUDGETS = (
 DAY_MS = 86_400_000
 TEAMS = ("search", "support")
 USERS = ("alice", "bob")
+DEPLOYMENTS = ("main", "spare")
 WHICH = st.sampled_from((0, 0, 0, 1))
 CAPS = st.integers(0, 1500) | st.just(10**6)
 DURATIONS_MS = st.integers(1, 2000) | st.integers(1, 2 * MINUTE_MS) | st.sampled_from((1000, 2999, 3000, DAY_MS))
@@ -88,6 +90,8 @@ class Calls(RuleBasedStateMachine):
         lease_ms=st.sampled_from((1000, MINUTE_MS, 300_000)),
         may_wait=st.sampled_from((True, True, False)),
         is_last=st.sampled_from((True, True, True, False)),
+        deployment=st.sampled_from((None, *DEPLOYMENTS)),
+        others=st.sampled_from(((), ("main",), ("spare",), DEPLOYMENTS)),
     )
     def reserve(self, which: int, times: int, team: str, tier: str, user: str | None, **call: Any) -> MultipleResults:
         engine = self.engines[which]
@@ -142,6 +146,29 @@ class Calls(RuleBasedStateMachine):
         engine = self.engines[which]
         expected = self.models[which].post(reservation.request_id, "voided", 0, 0, engine.now_ms)
         assert engine.void(reservation.request_id) == expected
+
+    @rule(
+        earlier=reservations,
+        deployment=st.sampled_from(DEPLOYMENTS),
+        ending=st.sampled_from(("failed", "failed", "succeeded", "neither")),
+        before_ms=st.sampled_from((0, 0, 1, 1500)),
+        asked_ms=st.sampled_from((None, None, 0, 5000, 90_000)),
+    )
+    def end_at(
+        self,
+        earlier: tuple[int, Reservation],
+        deployment: str,
+        ending: Ending,
+        before_ms: int,
+        asked_ms: int | None,
+    ) -> None:
+        """A call that was admitted a while ago ends at a deployment."""
+        which, reservation = earlier
+        engine = self.engines[which]
+        engine.pass_time(1)
+        call = {"request_id": reservation.request_id, "reserved_at_ms": engine.now_ms - before_ms, "asked_ms": asked_ms}
+        expected = self.models[which].marking.end(deployment, ending, now_ms=engine.now_ms, **call)
+        assert engine.end_at(deployment, ending, **call) == expected
 
     @rule(target=reservations, which=WHICH, post=st.booleans())
     def end_what_comes_later(self, which: int, post: bool) -> tuple[int, Reservation]:
@@ -202,6 +229,7 @@ class Calls(RuleBasedStateMachine):
             counted, open_holds = engine.counted(model.accounts)
             assert counted == [account.counted() for account in model.accounts.values()]
             assert open_holds == sum(hold.state == "pending" for hold in model.holds.values())
+            assert engine.marks.all(engine.organization) == model.marking.marks
 
     def teardown(self) -> None:
         for engine, model in self._pairs():
