@@ -37,7 +37,8 @@ def marks_of(gateway: Gateway) -> dict[str, Mark]:
 
 
 def fail(gateway: Gateway, grant: Grant, **changes: Any) -> bool:
-    return note(Marks(gateway.store), finished(grant, **({"status": 503, "failure": BUSY} | changes)))
+    ended: dict[str, Any] = {"status": 503, "failure": BUSY} | changes
+    return note(Marks(gateway.store), finished(grant, **ended))
 
 
 def fail_at(gateway: Gateway, deployment: str, *, for_ms: int = 60_000) -> None:
@@ -79,7 +80,7 @@ def test_a_provider_says_for_how_long_it_wants_no_calls_within_reason(
     headers: dict[str, str], lasts_ms: int | None
 ) -> None:
     for kind in ("busy", "unreachable", "silent"):
-        assert passed_over_ms(Failure(kind=kind, **headers), now_ms=NOW_MS) == lasts_ms  # type: ignore[arg-type]
+        assert passed_over_ms(Failure(kind=kind, **headers), now_ms=NOW_MS) == lasts_ms
 
 
 def test_a_credential_that_is_refused_is_not_tried_again_for_minutes() -> None:

@@ -154,7 +154,11 @@ class Engine:
 
     def end_at(self, deployment: str, ending: Ending, *, asked_ms: int | None = None, **changes: Any) -> bool:
         """Note how a call at a deployment has ended that was admitted just now, but for these changes."""
-        call = {"request_id": f"r{next(_numbers)}", "reserved_at_ms": self.now_ms, "status": 503} | changes
+        call: dict[str, Any] = {
+            "request_id": f"r{next(_numbers)}",
+            "reserved_at_ms": self.now_ms,
+            "status": 503,
+        } | changes
         return self.marks.note(self.organization, deployment, ending, passed_over_ms=asked_ms, **call)
 
     def mark_of(self, deployment: str) -> Mark | None:

@@ -84,6 +84,7 @@ def test_a_grant_says_whether_another_deployment_could_be_tried(engine: Engine) 
     fail(engine, "spare")
     assert not granted(engine).has_other
     assert granted(engine, others=("spare", "third")).has_other
+    assert granted(engine, others=("third", "spare")).has_other
     assert granted(engine, deployment="third", others=("main",)).has_other
 
 

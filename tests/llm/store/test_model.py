@@ -166,7 +166,11 @@ class Calls(RuleBasedStateMachine):
         which, reservation = earlier
         engine = self.engines[which]
         engine.pass_time(1)
-        call = {"request_id": reservation.request_id, "reserved_at_ms": engine.now_ms - before_ms, "asked_ms": asked_ms}
+        call: dict[str, Any] = {
+            "request_id": reservation.request_id,
+            "reserved_at_ms": engine.now_ms - before_ms,
+            "asked_ms": asked_ms,
+        }
         expected = self.models[which].marking.end(deployment, ending, now_ms=engine.now_ms, **call)
         assert engine.end_at(deployment, ending, **call) == expected
 
