@@ -76,6 +76,10 @@ test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN
 	@BURSAR_GATEWAY=kong $(BIN)/python -m stack gateway || { echo "test-kong: did not run" >&2; exit 1; }
 	@BURSAR_GATEWAY=kong $(BIN)/pytest tests/e2e
 
+.PHONY: test-routing
+test-routing: setup ## the rules of routing, one case a line: aliases, regions, fallbacks, degrading
+	@$(BIN)/pytest -v tests/llm/test_routing_rules.py
+
 .PHONY: fuzz
 fuzz: setup ## the tests that draw their cases, with 5000 cases each, and 20,000 runs of the engine against its model
 	@$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz --timeout 0

@@ -204,7 +204,7 @@ def _rules_for(document: PolicyDocument, team: Team) -> _Rules:
 
 def _called(model: Model, asked_for: str) -> str:
     """A model as the caller knows it."""
-    return repr(model.name) if asked_for == model.name else f"{model.name!r}, which {asked_for!r} stands for,"
+    return repr(model.name) if asked_for == model.name else f"{model.name!r} (for which {asked_for!r} stands)"
 
 
 def _not_allowed(message: str) -> ModelNotAllowed:

@@ -27,7 +27,7 @@ def model(name: str, *deployments: str) -> Model:
 TABLE = RoutingTable(
     msgspec.structs.replace(
         policy(
-            deployments=(deployment(), deployment(id="spare", provider="spare")),
+            deployments=(deployment(), deployment(id="spare", provider="spare", weight=2)),
             models=(*(model(name, "spare", "mini-at-openai") for name in NAMES), model("not-served")),
         ),
         teams=policy().teams,
@@ -36,7 +36,7 @@ TABLE = RoutingTable(
 SUPPORT = principal(team="support")
 
 
-def test_all_served_models_are_listed_by_name_with_the_provider_that_is_tried_first() -> None:
+def test_all_served_models_are_listed_by_name_with_the_provider_that_gets_most_of_the_calls() -> None:
     listed = models_at("/v1/models", TABLE, SUPPORT)
 
     assert isinstance(listed, ModelList)

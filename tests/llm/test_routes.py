@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
 
 from kong_plugins.llm.errors import ModelNotAllowed, ModelNotFound
 from kong_plugins.llm.keys import Principal
-from kong_plugins.llm.release import Deployment, Model, PolicyDocument
+from kong_plugins.llm.release import Deployment, Model, PolicyDocument, Team
 from kong_plugins.llm.routes import PolicyBehind, RoutingTable
 from tests.llm.cast import deployment, policy, principal
 
@@ -95,13 +95,39 @@ def test_a_weight_moves_no_call_past_the_order() -> None:
     assert {tried(table, principal(), request_id=f"call-{number}")[0] for number in range(200)} == {"first"}
 
 
-def test_what_is_not_allowed_says_who_may_not() -> None:
-    table = RoutingTable(msgspec.structs.replace(policy(), tier_models={"critical": ()}))
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"team": {"models": ("large",)}}, "Your team may not use the model 'mini'."),
+        ({"key": {"models": ("large",)}}, "This key may not use the model 'mini'."),
+        ({"tier_models": {"normal": ()}}, "A key of the tier normal may not use the model 'mini'."),
+        (
+            {"regions": ("eu-west", "eu-central")},
+            "Your data must stay in eu-central or eu-west, where nobody serves the model 'mini' on this path.",
+        ),
+        (
+            {"regions": ("eu",), "team": {"regions": ("us",)}},
+            "Your data must stay in no region, where nobody serves the model 'mini' on this path.",
+        ),
+        (
+            {"team": {"providers": ("azure", "google")}},
+            "None of your team's providers (azure, google) serves the model 'mini' on this path.",
+        ),
+        (
+            {"regions": ("us",), "team": {"providers": ()}},
+            "None of your team's providers (none) serves the model 'mini' on this path in us, "
+            "where your data must stay.",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_the_answer_names_the_rule_that_leaves_nothing(changes: dict[str, Any], words: str) -> None:
+    team = Team(id="search", tier="normal", **changes.pop("team", {}))
+    who = principal(**changes.pop("key", {}))
+    of_us = document(deployment(region="us"))
+    table = RoutingTable(msgspec.structs.replace(of_us, teams=(team,), **changes))
 
-    for who, model, words in (
-        (principal(), "secret", "Your team may not use the model 'secret'"),
-        (principal(models=("secret",)), "mini", "This key may not use the model 'mini'"),
-        (principal(tier="critical"), "mini", "A key of the tier critical may not use the model 'mini'"),
-    ):
-        with pytest.raises(ModelNotAllowed, match=words):
-            tried(table, who, model)
+    with pytest.raises(ModelNotAllowed) as caught:
+        tried(table, who)
+
+    assert caught.value.message == words
