@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import msgspec
 
+from kong_plugins.llm.access_tokens import AccessTokens, TokenSource
+from kong_plugins.llm.authorization import Authorizer
 from kong_plugins.llm.body import parse_body
 from kong_plugins.llm.errors import (
     InvalidRequest,
@@ -55,11 +57,13 @@ class Admission:
         settings: EdgeSettings,
         *,
         outbox: Outbox | None = None,
+        tokens: AccessTokens | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._store = store
         self._holds = Holds(store, outbox or Outbox(store, None), LocalLimits(settings.edges), now_ms=now_ms)
         self._policies = Policies(store)
+        self._authorizer = Authorizer(settings.credential_key, tokens or AccessTokens())
         self._keys = KnownKeys(store, now_ms=now_ms)
         self.room = WaitingRoom(store, most_waiting=settings.max_waiting, most_bytes=settings.max_waiting_bytes)
         self._settings = settings
@@ -150,6 +154,18 @@ class Admission:
         """
         return models_at(path, self._policies.current(caller.principal.organization), caller.principal)
 
+    def token_sources(self) -> dict[TokenSource, str]:
+        """Where the access tokens of all organizations' deployments come from, each with its credential's name.
+
+        Raises:
+            PolicyUnavailable: that cannot be known at the moment.
+        """
+        return dict(
+            source
+            for organization in self._policies.organizations()
+            for source in self._authorizer.token_sources(self._policies.current(organization).document)
+        )
+
     def _check_size(self, size_bytes: int) -> None:
         if size_bytes > self._settings.max_request_bytes:
             raise RequestTooLarge(f"The request body is larger than {self._settings.max_request_bytes} bytes.")
@@ -161,7 +177,7 @@ class Admission:
             # To work them out anew for each attempt of a wait would be dear.
             nonlocal offers
             if offers is None or offers.table is not table:
-                offers = Offers(table, call, settings=self._settings, now_ms=self._now_ms)
+                offers = Offers(table, call, settings=self._settings, authorizer=self._authorizer, now_ms=self._now_ms)
             return self._try(offers, visit)
 
         organization = call.caller.principal.organization

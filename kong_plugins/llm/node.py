@@ -11,6 +11,7 @@ from pathlib import Path
 
 import gevent
 
+from kong_plugins.llm.access_tokens import AccessTokens
 from kong_plugins.llm.admission import Admission
 from kong_plugins.llm.authentication import Authenticator
 from kong_plugins.llm.journal import Journal
@@ -42,7 +43,15 @@ def authenticator() -> Authenticator:
 
 @cache
 def admission() -> Admission:
-    return Admission(store(), settings(), outbox=outbox("llm-rate-limit"))
+    started = Admission(store(), settings(), outbox=outbox("llm-rate-limit"), tokens=access_tokens())
+    access_tokens().start(started.token_sources)
+    return started
+
+
+@cache
+def access_tokens() -> AccessTokens:
+    """The access tokens of the process that puts them on requests."""
+    return AccessTokens()
 
 
 @cache

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from kong_plugins.llm.authorization import Authorizer, Outgoing, authorization_headers
 from kong_plugins.llm.body import Body, splices
-from kong_plugins.llm.credentials import open_credential
 from kong_plugins.llm.errors import InvalidRequest, ModelNotAllowed
 from kong_plugins.llm.grants import (
     USEFUL_OUTPUT_TOKENS,
@@ -45,7 +45,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """What one candidate can do for a call: all that a grant needs, worked out before anything is held.
 
-    Its `reservation` is what has to be held, should this candidate serve the call.
+    Its `reservation` is what has to be held, should this candidate serve the call; `credential` is what it presents.
     """
 
     deployment: Deployment
@@ -59,7 +59,15 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 class Offers:
     """The offers of a call's candidates in the order in which they are tried, each worked out when first asked for."""
 
-    def __init__(self, table: RoutingTable, call: Call, *, settings: EdgeSettings, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        table: RoutingTable,
+        call: Call,
+        *,
+        settings: EdgeSettings,
+        authorizer: Authorizer,
+        now_ms: Callable[[], int],
+    ) -> None:
         """Raises:
         ModelNotFound, ModelNotAllowed: the policy says so, or no candidate has a price, which a budget needs.
         InvalidRequest: no candidate may answer with as much as the request sets apart for thinking.
@@ -68,9 +76,11 @@ class Offers:
         self.table = table
         self._call = call
         self._settings = settings
+        self._authorizer = authorizer
         self._now_ms = now_ms
         self._admitted_at_ms = now_ms()
-        self._candidates = _fit_to_think(_payable_candidates(table, call, self._admitted_at_ms), call.request)
+        payable = _payable_candidates(table, call, self._admitted_at_ms)
+        self._candidates = self._with_credential(_fit_to_think(payable, call.request))
         self._offers: list[Offer] = []
 
     def __len__(self) -> int:
@@ -86,6 +96,12 @@ class Offers:
         """Who would serve the call, of these offers."""
         return tuple(dict.fromkeys(self._candidates[number].deployment.id for number in numbers))
 
+    def _with_credential(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """The candidates without those whose access token is still to be fetched, unless that is all of them."""
+        document = self.table.document
+        ready = (each for each in candidates if self._authorizer.is_at_hand(document, each.deployment))
+        return tuple(ready) or candidates
+
     def _offer(self, candidate: Candidate) -> Offer:
         deployment = candidate.deployment
         price = _price_of(candidate, self._call.request, self._admitted_at_ms)
@@ -94,11 +110,7 @@ class Offers:
         return Offer(
             deployment=deployment,
             upstream=upstream_of(deployment.base_url, deployment.provider_model),
-            credential=open_credential(
-                self.table.document.credentials[deployment.credential],
-                credential_id=deployment.credential,
-                credential_key=self._settings.credential_key,
-            ),
+            credential=self._authorizer.credential(self.table.document, deployment),
             terms=terms,
             facts=facts,
             reservation=self._reservation(candidate, terms),
@@ -191,12 +203,15 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
         granted_max_tokens=terms.max_tokens,
     )
     limits = rate_headers(granted.limits, protocol=call.protocol, now_ms=granted.reserved_at_ms)
+    spliced, target = splices(call.body, changes), _target(call, offer)
+    outgoing = Outgoing(host=offer.upstream.host, target=target, body=call.body.data, splices=spliced)
+    proof = authorization_headers(offer.deployment, offer.credential, outgoing, now_ms=granted.reserved_at_ms)
     return Grant(
         upstream=offer.upstream,
-        target=_target(call, offer),
-        credential_headers=form.credential_headers(offer.credential),
+        target=target,
+        credential_headers=form.credential_headers(offer.credential) if proof is None else proof,
         body=call.body.data,
-        splices=splices(call.body, changes),
+        splices=spliced,
         strip_usage_chunk=call.request.stream and not call.request.wants_usage,
         deadline_ms=deadline_ms,
         response_headers=response_headers(facts, offer.deployment, terms, limits),

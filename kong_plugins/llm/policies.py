@@ -37,6 +37,17 @@ class Policies:
                 return decide(self.current(organization))
         return decide(self.current(organization))
 
+    def organizations(self) -> set[str]:
+        """The organizations that have a policy.
+
+        Raises:
+            PolicyUnavailable: they cannot be read.
+        """
+        try:
+            return self._store.organizations()
+        except StoreUnavailable as error:
+            raise undecided() from error
+
     def current(self, organization: str) -> RoutingTable:
         """The routing table of the policy that is in force.
 

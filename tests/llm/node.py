@@ -11,7 +11,10 @@ from kong_plugins.llm import node
 from tests.llm.cast import CREDENTIAL_KEY
 from tests.llm.gateway import PEPPER
 
-_MADE_ONCE = (node.settings, node.store, node.authenticator, node.admission, node.outbox, node.marks)
+_MADE_ONCE = (
+    *(node.settings, node.store, node.authenticator, node.admission),
+    *(node.access_tokens, node.outbox, node.marks),
+)
 
 
 @contextmanager
@@ -24,6 +27,7 @@ def node_of(redis_address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     for made_once in _MADE_ONCE:
         made_once.cache_clear()
     yield
+    node.access_tokens().close()
     node.outbox("llm-rate-limit").close()
     node.store().close()
     for made_once in _MADE_ONCE:

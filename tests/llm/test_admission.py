@@ -332,7 +332,7 @@ def test_a_credential_that_cannot_be_opened_holds_nothing(gateway: Gateway) -> N
         credentials={"openai-main": seal_credential("sk", credential_id="x", credential_key=CREDENTIAL_KEY)}
     )
 
-    with pytest.raises(ValueError, match="another id"):
+    with pytest.raises(PolicyUnavailable, match="credential cannot be opened"):
         gateway.admit()
 
     assert gateway.store.open_holds(gateway.organization) == 0
