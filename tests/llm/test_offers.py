@@ -7,6 +7,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from kong_plugins.llm.access_tokens import AccessTokens
+from kong_plugins.llm.authorization import Authorizer
 from kong_plugins.llm.body import parse_body
 from kong_plugins.llm.errors import ModelNotAllowed, RateLimitExceeded
 from kong_plugins.llm.estimates import estimate
@@ -17,7 +19,7 @@ from kong_plugins.llm.release import Limit, Model, PolicyDocument, Scope, Team
 from kong_plugins.llm.requests import ModelRequest
 from kong_plugins.llm.routes import RoutingTable
 from kong_plugins.llm.tokens import Prompt
-from tests.llm.cast import deployment
+from tests.llm.cast import CREDENTIAL_KEY, deployment
 from tests.llm.gateway import BUDGET, Gateway, body
 from tests.llm.waiters import end, grant_of, waiters_of
 
@@ -300,7 +302,8 @@ def offers(gateway: Gateway, *, at_ms: int = 0, **asked: Any) -> Offers:
     call = Call(
         request_id="r1", caller=gateway.caller(), protocol="openai_chat", body=parse_body(body()), request=request
     )
-    return Offers(RoutingTable(document), call, settings=gateway.settings, now_ms=lambda: at_ms)
+    authorizer = Authorizer(CREDENTIAL_KEY, AccessTokens())
+    return Offers(RoutingTable(document), call, settings=gateway.settings, authorizer=authorizer, now_ms=lambda: at_ms)
 
 
 def test_a_call_is_priced_by_the_version_in_force_at_its_admission(gateway: Gateway) -> None:
