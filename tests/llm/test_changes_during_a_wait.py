@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,38 +10,9 @@ import redis
 
 from kong_plugins.llm.admission import Admission
 from kong_plugins.llm.errors import InvalidApiKey, PolicyUnavailable
-from kong_plugins.llm.release import Limit, Scope
 from tests.llm.gateway import Gateway, now_ms
-from tests.llm.waiters import Waiters, end, grant_of, refusal_of, waiters_of
+from tests.llm.waiters import SLOT, Waiters, end, grant_of, refusal_of, waiters_of
 from tests.servers import eventually
-
-SLOT = Limit(
-    id="slots",
-    scope=Scope(kind="team", subject=None),
-    unit="concurrency",
-    amount=1,
-    window_ms=60_000,
-    queue_ms=60_000,
-)
-
-
-@pytest.fixture
-def busy(gateway: Gateway) -> Gateway:
-    """A gateway whose team has one slot."""
-    gateway.publish(limits=(SLOT,))
-    return gateway
-
-
-@pytest.fixture
-def waiters(busy: Gateway) -> Iterator[Waiters]:
-    with waiters_of(busy) as waiters:
-        yield waiters
-
-
-@pytest.fixture
-def client(redis_address: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_address) as client:
-        yield client
 
 
 class Tries:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ import redis
 from kong_plugins.llm.admission import Admission
 from kong_plugins.llm.errors import PolicyUnavailable, RateLimitExceeded
 from kong_plugins.llm.limits import LimitCheck, Waiting
-from kong_plugins.llm.release import Limit, Scope
+from kong_plugins.llm.release import Scope
 from kong_plugins.llm.store import Store
 from kong_plugins.llm.waiting import Visit, WaitingRoom
 from tests.llm.gateway import Gateway, body
@@ -22,26 +21,6 @@ from tests.llm.waiters import Waiters, end, grant_of, refusal_of, waiters_of
 from tests.servers import eventually
 
 TEAM = Scope(kind="team", subject=None)
-SLOT = Limit(id="slots", scope=TEAM, unit="concurrency", amount=1, window_ms=60_000, queue_ms=60_000)
-
-
-@pytest.fixture
-def busy(gateway: Gateway) -> Gateway:
-    """A gateway whose team has one slot."""
-    gateway.publish(limits=(SLOT,))
-    return gateway
-
-
-@pytest.fixture
-def waiters(busy: Gateway) -> Iterator[Waiters]:
-    with waiters_of(busy) as waiters:
-        yield waiters
-
-
-@pytest.fixture
-def client(redis_address: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_address) as client:
-        yield client
 
 
 def standing_in_lines(client: redis.Redis, gateway: Gateway) -> Any:

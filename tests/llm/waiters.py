@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from kong_plugins.llm.errors import BursarError
 from kong_plugins.llm.grants import Grant
 from kong_plugins.llm.metering import settle
+from kong_plugins.llm.release import Limit, Scope
 from tests.llm.gateway import Gateway, body, completion, finished
 from tests.servers import eventually
 
 Outcome = Grant | BursarError
+# One call of a team at a time; the others stand in line.
+SLOT: Final = Limit(
+    id="slots",
+    scope=Scope(kind="team", subject=None),
+    unit="concurrency",
+    amount=1,
+    window_ms=60_000,
+    queue_ms=60_000,
+)
 
 
 class Waiters:

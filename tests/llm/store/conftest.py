@@ -84,13 +84,6 @@ def node(own_valkey: OwnValkey, tmp_path: Path) -> Iterator[Node]:
     node.close()
 
 
-@pytest.fixture(scope="session")
-def client(redis_address: str) -> Iterator[redis.Redis]:
-    client = redis.Redis.from_url(redis_address)
-    yield client
-    client.close()
-
-
 @pytest.fixture
 def engine(client: redis.Redis, organization: str) -> Engine:
     return Engine(client, organization)
