@@ -18,7 +18,8 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DemoModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model under the name that clients ask for, in the words of `protocol`; answers name the dated `snapshot`."""
+    """A model under the name that clients ask for, in the words of each of the `protocols`; answers name the dated
+    `snapshot`."""
 
     name: str
     snapshot: str
@@ -26,7 +27,7 @@ class DemoModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_output_tokens: int
     default_output_tokens: int
     price: PriceList
-    protocol: str = "openai_chat"
+    protocols: tuple[str, ...] = ("openai_chat", "openai_responses")
 
 
 def demo_models() -> list[DemoModel]:

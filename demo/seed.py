@@ -59,12 +59,13 @@ class _Seeding:
             self._call("PATCH", f"/providers/{provider['name']}", json={"base_url": base_url})
 
     def model(self, model: DemoModel, provider: str) -> None:
-        """A model and the provider's deployment of it, at the provider's own price."""
+        """A model and the provider's deployments of it, one for each way of asking, at the provider's own price."""
         fields = msgspec.to_builtins(model)
-        price, protocol, _snapshot = fields.pop("price"), fields.pop("protocol"), fields.pop("snapshot")
+        price, protocols, _snapshot = fields.pop("price"), fields.pop("protocols"), fields.pop("snapshot")
         self.ensure("models", {"name": model.name}, fields)
-        deployment = {"model": model.name, "provider": provider, "provider_model": model.name, "protocol": protocol}
-        self.ensure("deployments", {"model": model.name, "provider": provider}, deployment | {"price": price})
+        for protocol in protocols:
+            served = {"model": model.name, "provider": provider, "protocol": protocol}
+            self.ensure("deployments", served, served | {"provider_model": model.name, "price": price})
 
     def key(self, fields: dict[str, Any], known: str | None) -> str:
         """A key of this name that works and that somebody knows."""

@@ -4,16 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 from aiohttp import web
 
-from demo.simulator.answers import Completion
+from demo.catalog import DemoModel
 from demo.simulator.books import Behaviour, Call
-from demo.simulator.messages import Message
+
+
+class Request(Protocol):
+    """What a request of any wire format says."""
+
+    @property
+    def model(self) -> DemoModel: ...
+
+    @property
+    def stream(self) -> bool: ...
+
+    @property
+    def input_tokens(self) -> int: ...
+
+
+class Written(Protocol):
+    """An answer in any wire format: `tokens` in each of `choices`, whole, or in pieces."""
+
+    tokens: int
+    choices: int
+
+    def whole(self) -> dict[str, Any]: ...
+
+    def opening(self) -> bytes: ...
+
+    def words(self) -> Iterator[bytes]: ...
+
+    def closing(self) -> bytes: ...
 
 
 async def deliver(
-    request: web.Request, completion: Completion | Message, call: Call, behaviour: Behaviour, headers: dict[str, str]
+    request: web.Request, completion: Written, call: Call, behaviour: Behaviour, headers: dict[str, str]
 ) -> web.StreamResponse:
     """Answer one call, streamed or whole, and leave in the books what was sent of it."""
     if not call.stream:
@@ -36,7 +65,7 @@ async def deliver(
 
 
 async def _send_words(
-    request: web.Request, answer: web.StreamResponse, call: Call, completion: Completion | Message, behaviour: Behaviour
+    request: web.Request, answer: web.StreamResponse, call: Call, completion: Written, behaviour: Behaviour
 ) -> bool:
     """Whether every word went out; a stream that is to be cut is cut here."""
     due_s = time.monotonic()

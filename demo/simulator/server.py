@@ -1,5 +1,4 @@
-"""The provider's HTTP side: `POST /v1/chat/completions` and `/v1/messages`, and the pages where a test steers it and
-reads its books."""
+"""The provider's HTTP side: the paths on which it answers, and the pages where a test steers it and reads its books."""
 
 from __future__ import annotations
 
@@ -17,14 +16,15 @@ from demo.catalog import DemoModel, demo_models
 from demo.simulator import messages
 from demo.simulator.answers import Completion
 from demo.simulator.books import ACCOUNT_PREFIX, Behaviour, Books, Call
-from demo.simulator.delivery import deliver
+from demo.simulator.delivery import Request, Written, deliver
 from demo.simulator.errors import ProviderError, incorrect_key, invalid, missing_key, ordered_failure
 from demo.simulator.messages import Message, read_message_request
 from demo.simulator.requests import read_body, read_chat_request, requested_model
+from demo.simulator.responses import Response, read_response_request
 
 _MOST_REQUEST_BYTES = 64 * 1024 * 1024
 _INLINE_BYTES = 32 * 1024
-_Request = TypeVar("_Request")
+_Request = TypeVar("_Request", bound=Request)
 _log = logging.getLogger("simulator")
 
 
@@ -42,6 +42,7 @@ class Simulator:
                 web.get("/", self.show_ready),
                 web.get("/v1/models", self.list_models),
                 web.post("/v1/chat/completions", self.complete_chat),
+                web.post("/v1/responses", self.respond),
                 web.post("/v1/messages", self.write_message),
                 web.get("/_behaviour", self.show_behaviour),
                 web.put("/_behaviour", self.set_behaviour),
@@ -80,20 +81,10 @@ class Simulator:
         return web.Response(status=204)
 
     async def complete_chat(self, request: web.Request) -> web.StreamResponse:
-        started_s = time.monotonic()
-        account = _bearer(request)
-        call = self._entered(request, account)
-        try:
-            body, model, behaviour = await self._admit(request, account, "openai_chat")
-            chat = await _read(read_chat_request, body, model, request)
-        except ProviderError as error:
-            call.status, call.finished = error.status, True
-            return web.json_response(error.body(), status=error.status, headers=_headers(started_s, error.status))
-        call.model, call.stream, call.input_tokens = chat.model, chat.stream, chat.input_tokens
-        call.cache_read_tokens = min(behaviour.cache_read_tokens, chat.input_tokens)
-        answer = await deliver(request, Completion(chat, call, behaviour), call, behaviour, _headers(started_s, 200))
-        _log.info("%s %s", account, call.summary())
-        return answer
+        return await self._answer_as_openai(request, "openai_chat", read_chat_request, Completion)
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer_as_openai(request, "openai_responses", read_response_request, Response)
 
     async def write_message(self, request: web.Request) -> web.StreamResponse:
         account = request.headers.get("x-api-key") or _bearer(request)
@@ -112,6 +103,29 @@ class Simulator:
         call.model, call.stream, call.input_tokens = asked.model, asked.stream, asked.input_tokens
         messages.enter_cached(call, asked, behaviour)
         answer = await deliver(request, Message(asked, call, behaviour), call, behaviour, _anthropic_headers(200))
+        _log.info("%s %s", account, call.summary())
+        return answer
+
+    async def _answer_as_openai(
+        self,
+        request: web.Request,
+        protocol: str,
+        read: Callable[[dict[str, Any], DemoModel], _Request],
+        write: Callable[[_Request, Call, Behaviour], Written],
+    ) -> web.StreamResponse:
+        """Answer a call in one of OpenAI's wire formats, which share the key, the headers and the refusals."""
+        started_s = time.monotonic()
+        account = _bearer(request)
+        call = self._entered(request, account)
+        try:
+            body, model, behaviour = await self._admit(request, account, protocol)
+            asked = await _read(read, body, model, request)
+        except ProviderError as error:
+            call.status, call.finished = error.status, True
+            return web.json_response(error.body(), status=error.status, headers=_headers(started_s, error.status))
+        call.model, call.stream, call.input_tokens = asked.model, asked.stream, asked.input_tokens
+        call.cache_read_tokens = min(behaviour.cache_read_tokens, asked.input_tokens)
+        answer = await deliver(request, write(asked, call, behaviour), call, behaviour, _headers(started_s, 200))
         _log.info("%s %s", account, call.summary())
         return answer
 
@@ -134,7 +148,7 @@ class Simulator:
         if (failure := self._books.take_failure(account)) is not None:
             raise ordered_failure(failure)
         body = read_body(await request.read())
-        served = {name: model for name, model in self._models.items() if model.protocol == protocol}
+        served = {name: model for name, model in self._models.items() if protocol in model.protocols}
         return body, requested_model(body, served), self._books.behaviour(account)
 
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from kong_plugins.llm.body import Body
 from kong_plugins.llm.errors import BursarError
-from kong_plugins.llm.protocols import anthropic_messages, gemini, openai_chat
+from kong_plugins.llm.protocols import anthropic_messages, gemini, openai_chat, openai_responses
 from kong_plugins.llm.protocols.answers import Answer, Reading
 from kong_plugins.llm.requests import Asked, ModelRequest, Target
 
@@ -46,6 +46,7 @@ class WireFormat(Protocol):
 
 _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
     "openai_chat": openai_chat,
+    "openai_responses": openai_responses,
     "anthropic_messages": anthropic_messages,
     "gemini": gemini,
 }
@@ -53,6 +54,7 @@ _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
 # The paths on which Kong serves them, by which a caller names one.
 _PATHS: Final[Mapping[str, str]] = {
     r"/v1/chat/completions": "openai_chat",
+    r"/v1/responses": "openai_responses",
     r"/v1/messages": "anthropic_messages",
     gemini.PATH: "gemini",
 }

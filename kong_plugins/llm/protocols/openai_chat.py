@@ -6,12 +6,11 @@ may bill what no hold covers (a service tier, a web search, audio, a second mode
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from kong_plugins.llm.body import Body
-from kong_plugins.llm.errors import BursarError, InsufficientQuota, InvalidRequest, RateLimitExceeded
+from kong_plugins.llm.errors import InvalidRequest
 from kong_plugins.llm.protocols.answers import Answer, Reading
 from kong_plugins.llm.protocols.checks import (
     MAX_TOKENS,
@@ -27,11 +26,19 @@ from kong_plugins.llm.protocols.checks import (
     passes,
 )
 from kong_plugins.llm.protocols.limit_headers import openai_limit_headers
+from kong_plugins.llm.protocols.openai_dialect import (
+    asked_tiers,
+    is_known_tier,
+    openai_credential_headers,
+    openai_error_body,
+)
 from kong_plugins.llm.protocols.openai_usage import read_completion, read_stream
 from kong_plugins.llm.requests import Asked, ModelRequest, Target
 from kong_plugins.llm.tokens import Prompt, family_of, strings_in
 
 READS_TARGET: Final = False
+credential_headers = openai_credential_headers
+error_body = openai_error_body
 limit_headers = openai_limit_headers
 
 MAX_CHOICES: Final = 128
@@ -85,6 +92,7 @@ def parse_request(body: Body, asked: Asked) -> ModelRequest:
         choices=body.get("n") or 1,
         requested_max_tokens=min(filter(None, map(body.get, _OUTPUT_MEMBERS)), default=None),
         user=body.get("user"),
+        service_tiers=asked_tiers(body),
     )
 
 
@@ -108,28 +116,11 @@ def upstream_target(base_path: str, request: ModelRequest, provider_model: str) 
     return Target(path=base_path.rstrip("/") + "/chat/completions")
 
 
-def credential_headers(credential: str) -> dict[str, str]:
-    """The provider's key where OpenAI, and all that speak as it does, look for it."""
-    return {"authorization": f"Bearer {credential}"}
-
-
-def error_body(error: BursarError) -> str:
-    """The error as OpenAI writes it, so that SDKs raise their own exceptions with our code."""
-    content = {"message": error.message, "type": _error_type(error), "param": error.param, "code": error.code}
-    return json.dumps({"error": content})
-
-
 def read_answer(answer: Answer) -> Reading:
     """The provider's final usage, or what bounds it."""
     if not answer.is_readable:
         return Reading()
     return read_stream(answer) if answer.is_event_stream else read_completion(answer)
-
-
-def _error_type(error: BursarError) -> str:
-    if isinstance(error, InsufficientQuota | RateLimitExceeded):
-        return error.code
-    return "invalid_request_error" if error.http_status < 500 else "server_error"
 
 
 def _messages(body: Body) -> list[dict[str, Any]]:
@@ -208,8 +199,8 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "n": is_count(MAX_CHOICES),
     "tools": _are_tools,
     "user": is_text,
-    # A tier other than the default has another price, and audio, predictions and searches have prices of their own.
-    "service_tier": is_one_of("auto", "default"),
+    "service_tier": is_known_tier,
+    # Audio, predictions and searches have prices of their own.
     "modalities": is_one_of(["text"]),
     "audio": is_one_of(),
     "prediction": is_one_of(),

@@ -19,6 +19,7 @@ from kong_plugins.llm.protocols.answers import (
     decoded_from_usage_on,
     readable_model_name,
 )
+from kong_plugins.llm.protocols.openai_dialect import served_tier
 from kong_plugins.llm.protocols.sse import Event, sent_bound_tokens, whole_events
 from kong_plugins.llm.tokens import strings_in, utf8_bytes
 from kong_plugins.llm.usage import Usage
@@ -29,16 +30,22 @@ _DONE: Final = b"[DONE]"
 class _PromptDetails(msgspec.Struct):
     cached_tokens: Count | None = None
     cache_write_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
     reasoning_tokens: Count | None = None
+    audio_tokens: Count | None = None
+    image_tokens: Count | None = None
 
 
 class _WireUsage(msgspec.Struct):
     prompt_tokens: Count
     completion_tokens: Count
     total_tokens: Count | None = None
+    # DeepSeek's own name for what its cache has read.
+    prompt_cache_hit_tokens: Count | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -47,6 +54,7 @@ class _Document(msgspec.Struct):
     """A completion, or one chunk of it."""
 
     model: str | None = None
+    service_tier: Any = None
     usage: _WireUsage | None = None
     choices: list[Any] | None = None
 
@@ -63,26 +71,40 @@ def read_completion(answer: Answer) -> Reading:
     """The usage of an answer in one piece; its head, too, since some providers write usage before the choices."""
     whole = answer.whole
     if whole is not None:
-        document = _document(whole)
-        return Reading(usage=_normal(document.usage), response_model=readable_model_name(document.model))
+        return _reading(_document(whole))
     beginning = first_members(answer.head.decode(errors="replace"))
-    usage = (_usage_at_the_end(answer.tail) or _wire_usage(beginning.get("usage"))) if answer.complete else None
-    return Reading(usage=_normal(usage), response_model=readable_model_name(beginning.get("model")))
+    end = decoded_from_usage_on(answer.tail, _Document) if answer.complete else None
+    usage = _wire_usage(beginning.get("usage")) if answer.complete else None
+    return _reading(
+        end if end is not None and end.usage is not None else _Document(usage=usage),
+        model=beginning.get("model"),
+        tier=beginning.get("service_tier"),
+    )
 
 
 def read_stream(answer: Answer) -> Reading:
     """The usage of an event stream: that of its last chunk that has one, if the stream was over by then."""
     events = whole_events(answer)
-    usage = _final_usage(events)
-    models = (readable_model_name(_document(event.data).model) for event in events)
+    chunks = [_document(event.data) for event in events if event.data not in (b"", _DONE)]
+    models = (readable_model_name(chunk.model) for chunk in chunks)
+    # Each chunk names the tier; where the first ones say "auto", the later ones know.
+    tiers = (served_tier(chunk.service_tier) for chunk in reversed(chunks))
+    final = _reading(_final_chunk(events), model=next(filter(None, models), None), tier=next(filter(None, tiers), None))
+    if final.usage is not None:
+        return final
+    return msgspec.structs.replace(final, sent_bound_tokens=_sent_bound_tokens(answer, events))
+
+
+def _reading(document: _Document, *, model: object = None, tier: object = None) -> Reading:
     return Reading(
-        usage=usage,
-        sent_bound_tokens=None if usage else _sent_bound_tokens(answer, events),
-        response_model=next(filter(None, models), None),
+        usage=_normal(document.usage),
+        response_model=readable_model_name(document.model or model),
+        service_tier=served_tier(document.service_tier or tier),
     )
 
 
-def _final_usage(events: list[Event]) -> Usage | None:
+def _final_chunk(events: list[Event]) -> _Document:
+    """The last chunk that tells usage, if the stream was over by then."""
     over = False
     for event in reversed(events):
         if event.data == _DONE:
@@ -90,13 +112,8 @@ def _final_usage(events: list[Event]) -> Usage | None:
             continue
         chunk = _document(event.data)
         if chunk.usage is not None:
-            return _normal(chunk.usage) if over or not chunk.choices else None
-    return None
-
-
-def _usage_at_the_end(tail: bytes) -> _WireUsage | None:
-    document = decoded_from_usage_on(tail, _Document)
-    return document.usage if document else None
+            return chunk if over or not chunk.choices else _Document()
+    return _Document()
 
 
 def _sent_bound_tokens(answer: Answer, events: list[Event]) -> int:
@@ -143,10 +160,14 @@ def _normal(usage: _WireUsage | None) -> Usage | None:
     try:
         return Usage(
             input_tokens=usage.prompt_tokens,
-            cache_read_tokens=prompt.cached_tokens or 0,
+            cache_read_tokens=prompt.cached_tokens or usage.prompt_cache_hit_tokens or 0,
             cache_write_tokens=prompt.cache_write_tokens or 0,
             output_tokens=max(usage.completion_tokens, (usage.total_tokens or 0) - usage.prompt_tokens),
             reasoning_tokens=completion.reasoning_tokens or 0,
+            input_audio_tokens=prompt.audio_tokens or 0,
+            input_image_tokens=prompt.image_tokens or 0,
+            output_audio_tokens=completion.audio_tokens or 0,
+            output_image_tokens=completion.image_tokens or 0,
         )
     except ValueError:
         return None

@@ -35,6 +35,11 @@ def events_at_both_ends(answer: Answer) -> tuple[list[Event], list[Event]]:
     return _split(answer.head), _split(answer.tail)[1:]
 
 
+def torn_event(answer: Answer) -> Event | None:
+    """The last bytes of the event that began before the tail, if it ended in it."""
+    return next(iter(_split(answer.tail)), None) if answer.whole is None else None
+
+
 def sent_bound_tokens(answer: Answer, events: list[Event], *, content_bytes: int, envelope_bytes: int) -> int:
     """An upper bound of the output tokens that were sent in a stream, of which these events were seen, with so many
     bytes of content: a token has at least one byte. At least `envelope_bytes` of each unseen event are no content."""

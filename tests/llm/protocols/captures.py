@@ -30,3 +30,20 @@ def tapped(body: bytes, *, content_type: str = "application/json", complete: boo
         event_count=body.count(b"\n\n") if content_type == EVENT_STREAM else 0,
         complete=complete,
     )
+
+
+def names_in(protocol: str) -> set[str]:
+    """The files of a wire format's corpus."""
+    return {path.name for path in (CORPUS / protocol).iterdir()}
+
+
+def tapped_capture(protocol: str, name: str, *, end: int | None = None) -> Answer:
+    """A file of the corpus as the tap keeps it, or its first bytes, after which it broke off."""
+    content_type = EVENT_STREAM if name.endswith(".sse") else "application/json"
+    return tapped(capture(protocol, name)[:end], content_type=content_type, complete=end is None)
+
+
+def cuts_of(body: bytes) -> list[int]:
+    """Where to cut a body: at every byte of a short one, at the last ones of a long one and at some before."""
+    size = len(body)
+    return list(range(size)) if size <= 12_000 else [*range(0, size - 600, 997), *range(size - 600, size)]

@@ -7,9 +7,12 @@ local format = string.format
 local STATUS = 503
 local CODE = "policy_unavailable"
 
+local OPENAI_BODY = '{"error":{"message":"%s","type":"server_error","param":null,"code":"%s"}}'
+
 -- Wire format -> body. The messages are constants of the guard and need no escaping.
 local BODIES = {
-  openai_chat = '{"error":{"message":"%s","type":"server_error","param":null,"code":"%s"}}',
+  openai_chat = OPENAI_BODY,
+  openai_responses = OPENAI_BODY,
   anthropic_messages = '{"type":"error","error":{"type":"api_error","message":"%s","code":"%s","param":null}}',
   gemini = '{"error":{"code":503,"message":"%s","status":"UNAVAILABLE","details":['
     .. '{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"POLICY_UNAVAILABLE","domain":"bursar",'

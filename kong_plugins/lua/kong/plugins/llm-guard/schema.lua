@@ -15,7 +15,12 @@ return {
               description = "The wire format of the route, in which refusals are written.",
               type = "string",
               required = true,
-              one_of = { "openai_chat", "anthropic_messages", "gemini" },
+              one_of = {
+                "openai_chat",
+                "openai_responses",
+                "anthropic_messages",
+                "gemini",
+              },
           } },
         },
     } },
