@@ -322,7 +322,7 @@ def test_nobody_goes_on_for_longer_than_keys_are_known(node: Node, own_valkey: O
 
 def test_after_a_lost_answer_no_other_candidate_is_tried_under_the_same_id(node: Node, own_valkey: OwnValkey) -> None:
     """What Redis may hold for the first candidate is being given up, and the second one's hold would go with it."""
-    at_other = deployment(id="mini-at-other", provider="other")
+    at_other = deployment(id="mini-at-other", provider="other", order=1)
     model = msgspec.structs.replace(policy().models[0], deployments=("mini-at-openai", "mini-at-other"))
     first_is_shut = Limit(
         id="shut",
