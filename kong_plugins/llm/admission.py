@@ -105,7 +105,7 @@ class Admission:
         self._check_size(len(data))
         body = parse_body(data)
         path, _, query = asked_at.partition("?")
-        asked = Asked(path=path, query=query, betas=caller.betas)
+        asked = Asked(path=path, query=query, betas=caller.betas, options=caller.options)
         request = wire_format(protocol).parse_request(body, asked)
         call = Call(
             request_id=str(uuid.uuid4()),

@@ -14,15 +14,18 @@ from urllib.parse import parse_qsl
 from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, TeamMismatch
 from kong_plugins.llm.keys import KeyRecord, key_id_of, key_matches, principal_of
 from kong_plugins.llm.known_keys import KnownKeys, invalid_key
-from kong_plugins.llm.requests import Caller, chosen_user
+from kong_plugins.llm.requests import OPTION_PREFIX, Caller, chosen_user
 from kong_plugins.llm.store import Store
 from kong_plugins.llm.wishes import Headers, is_dry_run, max_wait_ms, may_degrade, takes_partial
 
-# Where OpenAI's, Anthropic's, Azure's and Google's SDKs put their key.
+# Where OpenAI's, Anthropic's, AWS's, Azure's and Google's SDKs put their key.
 KEY_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 # Where Google's own examples put it; the guard keeps it out of what goes to the provider and into Kong's records.
 KEY_ARGUMENT: Final = "key"
 _BEARER: Final = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+# AWS's Signature Version 4, as SDKs write it that know no bearer, or send none without TLS: the key stands for the
+# access key id. Of the secret, with which they sign, there is none; like a bearer, the key itself is what counts.
+_SIGNED: Final = re.compile(r"AWS4-HMAC-SHA256 +Credential=([^/,\s]+)/[^,\s]+, *SignedHeaders=.+")
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags.
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
@@ -60,6 +63,7 @@ class Authenticator:
             content_encoding=_content_encoding(headers),
             trace_id=_trace_id(headers),
             betas=_betas(headers),
+            options=_options(headers),
             dry_run=is_dry_run(headers),
             may_degrade=may_degrade(headers),
             takes_partial=takes_partial(headers),
@@ -87,7 +91,7 @@ def _presented_key(headers: Headers, query: str) -> str:
 def _key_in(name: str, value: str) -> str:
     if name != "authorization":
         return value.strip()
-    match = _BEARER.fullmatch(value.strip())
+    match = _BEARER.fullmatch(value.strip()) or _SIGNED.fullmatch(value.strip())
     return match.group(1) if match else ""
 
 
@@ -108,6 +112,12 @@ def _betas(headers: Headers) -> tuple[str, ...]:
     """What of Anthropic's trials the request wants to take part in."""
     names = (name.strip() for value in headers.get("anthropic-beta", ()) for name in value.split(","))
     return tuple(name if name.isprintable() else "unreadable" for name in names if name)
+
+
+def _options(headers: Headers) -> dict[str, str]:
+    """What the request chooses in headers; what cannot be printed under a value that nobody accepts."""
+    chosen = {name: ", ".join(values) for name, values in headers.items() if name.startswith(OPTION_PREFIX)}
+    return {name: value if value.isprintable() else "unreadable" for name, value in chosen.items()}
 
 
 def _content_encoding(headers: Headers) -> str:

@@ -142,7 +142,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Leave for one request to go to one deployment, with the provider's credential. `is_partial`: its money pays for
     less than the call may use; `is_shared`: a budget of the whole organization has a say in how much that is;
-    `has_other`: should the deployment fail the call, another one could be tried."""
+    `has_other`: should the deployment fail the call, another one could be tried;
+    `answer_headers`: those of the answer that the meter wants to know."""
 
     upstream: Upstream
     target: Target
@@ -153,6 +154,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: int
     response_headers: dict[str, str]
     meter: Meter
+    answer_headers: tuple[str, ...] = ()
     is_partial: bool = False
     is_shared: bool = False
     has_other: bool = False
@@ -179,6 +181,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
             "deadline_ms": self.deadline_ms,
             "has_other": self.has_other,
             "response_headers": self.response_headers,
+            "answer_headers": list(self.answer_headers),
             "meter": msgspec.json.encode(self.meter).decode(),
         }
 

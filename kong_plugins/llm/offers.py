@@ -22,7 +22,7 @@ from kong_plugins.llm.grants import (
 from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for, needs_price
 from kong_plugins.llm.local_limits import goes_on_without_redis
 from kong_plugins.llm.prices import Price
-from kong_plugins.llm.protocols import wire_format
+from kong_plugins.llm.protocols import answer_headers, wire_format
 from kong_plugins.llm.rate_headers import rate_headers
 from kong_plugins.llm.release import Deployment
 from kong_plugins.llm.requests import Caller, ModelRequest, Target
@@ -226,6 +226,7 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
             is_marked=granted.is_marked,
         ),
         has_other=granted.has_other,
+        answer_headers=answer_headers(call.protocol),
         is_partial=granted.granted_nusd < (offer.terms.cost_nusd or 0),
         is_shared=any(check.kind == "organization" and check.refuses for check in offer.reservation.budgets),
     )

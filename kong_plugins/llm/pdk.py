@@ -15,7 +15,7 @@ from kong_plugins.llm.errors import BursarError, PolicyUnavailable
 from kong_plugins.llm.failures import Failure
 from kong_plugins.llm.grants import Grant, Meter
 from kong_plugins.llm.metering import FinishedCall
-from kong_plugins.llm.protocols import wire_format
+from kong_plugins.llm.protocols import error_head, wire_format
 from kong_plugins.llm.protocols.answers import Answer
 from kong_plugins.llm.requests import Caller
 from kong_plugins.llm.wishes import DRY_RUN_HEADER, Headers
@@ -99,8 +99,8 @@ def refuse(kong: Any, error: BursarError, protocol: str) -> None:
     """
     if error.__cause__ is not None:
         kong.log.err(f"{error.code}: {error.__cause__!r}")
-    headers = {"content-type": "application/json", **error.headers()}
-    kong.response.exit(error.http_status, wire_format(protocol).error_body(error), headers)
+    status, headers = error_head(protocol, error)
+    kong.response.exit(status, wire_format(protocol).error_body(error), headers)
 
 
 def finished_call(kong: Any) -> FinishedCall | None:
@@ -122,6 +122,7 @@ def finished_call(kong: Any) -> FinishedCall | None:
             size_bytes=int(call["bytes"]),
             event_count=int(call["events"]),
             complete=call["complete"],
+            headers=dict(call["headers"] or {}),
         ),
         ended_at_deadline=call["ended_at_deadline"],
         latency_ms=_milliseconds(call.get("latency_ms")),

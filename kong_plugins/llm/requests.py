@@ -12,18 +12,22 @@ from kong_plugins.llm.tokens import Prompt
 from kong_plugins.llm.usage import STANDARD_TIER
 
 MAX_USER_LENGTH: Final = 128
+# Headers in which a request chooses what may have a price of its own.
+OPTION_PREFIX: Final = "x-amzn-bedrock-"
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A principal with what later steps need to know of its request's headers. `dry_run`: it only asks; `max_wait_ms`:
     how long it may wait in a line, None for as long as it takes; `may_degrade`: another model may serve it;
-    `takes_partial`: it goes on with fewer tokens than it asks for; `betas`: the provider's trials it takes part in."""
+    `takes_partial`: it goes on with fewer tokens than it asks for; `betas`: the provider's trials it takes part in;
+    `options`: the headers, by their names, that begin with `OPTION_PREFIX`."""
 
     principal: Principal
     content_length: int | None = None
     content_encoding: str = ""
     trace_id: str | None = None
     betas: tuple[str, ...] = ()
+    options: dict[str, str] = {}
     dry_run: bool = False
     max_wait_ms: int | None = None
     may_degrade: bool = True
@@ -32,11 +36,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What of a request stands outside its body: the path and query as they came, where its wire format reads them, and
-    the `betas` that its headers name."""
+    the `betas` and `options` that its headers name."""
 
     path: str = ""
     query: str = ""
     betas: tuple[str, ...] = ()
+    options: dict[str, str] = {}
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

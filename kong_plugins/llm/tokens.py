@@ -80,8 +80,17 @@ _FAMILIES: Final = (
     (re.compile(r"gemini-2\.5-pro"), msgspec.structs.replace(UNKNOWN_FAMILY, most_thinking_tokens=32_768)),
     (re.compile(r"gemini-2\.5-flash"), msgspec.structs.replace(UNKNOWN_FAMILY, most_thinking_tokens=24_576)),
     (
-        # Of Anthropic's models, those that think only where they are told to.
-        re.compile(r"claude-(?:3(?![0-9])|(?:opus|sonnet|haiku)-4(?:-[015])?(?=-20[0-9]{6}|@|$))"),
+        # Of Anthropic's models, those that think only where they are told to; at Bedrock, an inference profile's name
+        # or ARN stands around the model's.
+        re.compile(
+            r"(?:(?:arn:[^/]+/)?(?:[a-z-]+\.)?anthropic\.)?"
+            r"claude-(?:3(?![0-9])|(?:opus|sonnet|haiku)-4(?:-[015])?(?=-20[0-9]{6}|@|$))"
+        ),
+        msgspec.structs.replace(UNKNOWN_FAMILY, hides_reasoning=False),
+    ),
+    (
+        # Amazon's first Novas do not think.
+        re.compile(r"(?:arn:[^/]+/)?(?:[a-z-]+\.)?amazon\.nova-(?:micro|lite|pro|premier)-v1"),
         msgspec.structs.replace(UNKNOWN_FAMILY, hides_reasoning=False),
     ),
     (

@@ -122,6 +122,7 @@ def test_what_the_client_says_of_itself_never_reaches_a_provider(kong: Kong) -> 
         *("X-User-Id", "x_user_id", "X-Team", "X-Consumer-Username", "X_Consumer_Id", "X-Credential-Identifier"),
         *("X-Bursar-Team", "x_bursar_grant", "x_api_key", "OpenAI-Organization", "OpenAI-Project"),
         *("Anthropic-Workspace-Id", "Anthropic-User-Profile-Id"),
+        *("X-Amz-Date", "X-Amz-Security-Token", "X-Amz-Content-SHA256"),
     ]
     headers = {name.lower(): ["a", "b"] if name == "X-Team" else "mine" for name in claims} | {"user-agent": "sdk"}
     exchange = Exchange(kong, headers=headers, grant=grant_for(set_headers={"api-key": "ours"}))

@@ -93,7 +93,15 @@ def test_the_meter_is_told_of_the_whole_exchange(kong: Kong) -> None:
         "first_byte_ms": 500,
         "content_type": "text/event-stream; charset=utf-8",
         "content_encoding": "",
+        "headers": {},
     }
+
+
+def test_the_meter_is_told_the_headers_that_it_wants_to_know(kong: Kong) -> None:
+    exchange = answered(kong, answer_headers=["x-amzn-bedrock-output-token-count", "x-absent", "x-twice"])
+    exchange.head({"x-amzn-bedrock-output-token-count": "12", "x-other": "1", "x-twice": ["1", "2"]})
+
+    assert exchange.log()["headers"] == {"x-amzn-bedrock-output-token-count": "12", "x-twice": "1"}
 
 
 def test_a_client_that_leaves_brings_no_end_and_loses_no_count(kong: Kong) -> None:

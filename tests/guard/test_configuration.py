@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.guard.gateway import Exchange, Kong, runtime, to_python
@@ -32,6 +33,15 @@ def test_the_guard_can_refuse_in_every_dialect_that_its_schema_allows() -> None:
         exchange = Exchange(Kong(dialect))
         exchange.access()
         assert "policy_unavailable" in json.dumps(json.loads(exchange["refusal"]["body"]))
+
+
+@pytest.mark.parametrize("dialect", ["bedrock_converse", "bedrock_invoke"])
+def test_aws_s_sdks_read_the_kind_of_a_refusal_in_a_header(dialect: str) -> None:
+    exchange = Exchange(Kong(dialect))
+    exchange.access()
+
+    headers = exchange["refusal"]["headers"]
+    assert (headers["x-amzn-errortype"], headers["x-amz-retry-after"]) == ("ServiceUnavailableException", "1000")
 
 
 def test_the_guard_cannot_be_bound_to_a_consumer() -> None:

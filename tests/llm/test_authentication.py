@@ -41,6 +41,24 @@ def test_every_sdk_s_header_for_the_key_works(gateway: Gateway, header: str) -> 
     assert gateway.authenticator.authenticate({header: [value]}).principal.team == "search"
 
 
+def test_a_key_may_stand_for_an_aws_sdk_s_access_key_id(gateway: Gateway) -> None:
+    scope = "20261123/us-east-1/bedrock/aws4_request, SignedHeaders=host;x-amz-date, Signature=0a1b"
+
+    assert gateway.caller(authorization=f"AWS4-HMAC-SHA256 Credential={gateway.key}/{scope}").principal.team == "search"
+    for unclear in (f"{gateway.key}", f"{gateway.key}, SignedHeaders=host", f"AKIAEXAMPLE/{scope}"):
+        with pytest.raises(InvalidApiKey):
+            gateway.caller(authorization=f"AWS4-HMAC-SHA256 Credential={unclear}")
+
+
+def test_what_an_aws_sdk_chooses_in_headers_is_passed_on(gateway: Gateway) -> None:
+    name = "x-amzn-bedrock-service-tier"
+
+    caller = gateway.caller(**{name: "flex", "x-amz-date": "20261123T120000Z"})
+
+    assert caller.options == {name: "flex"}
+    assert gateway.caller(**{name: "\udcff"}).options == {name: "unreadable"}
+
+
 def test_the_same_key_in_two_headers_is_one_key(gateway: Gateway) -> None:
     caller = gateway.caller(x_api_key=gateway.key)
 

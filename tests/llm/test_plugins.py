@@ -65,6 +65,7 @@ def granted_call(request: KongRequest, data: bytes) -> dict[str, Any]:
         "latency_ms": 120.0,
         "content_type": "application/json",
         "content_encoding": "",
+        "headers": {},
     }
 
 

@@ -101,6 +101,13 @@ def test_an_image_may_fill_the_whole_window_and_nothing_fills_more() -> None:
         ("openai/gpt-4o", None, True),
         ("my-gpt-4o", None, True),
         ("llama-3.1-8b", None, True),
+        ("anthropic.claude-3-haiku-20240307-v1:0", None, False),
+        ("eu.anthropic.claude-sonnet-4-5-20250929-v1:0", None, False),
+        ("arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0", None, False),
+        ("us.anthropic.claude-opus-9-v1:0", None, True),
+        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2c3", None, True),
+        ("us.amazon.nova-lite-v1:0", None, False),
+        ("us.amazon.nova-2-lite-v1:0", None, True),
         ("o3d", None, True),
     ],
 )

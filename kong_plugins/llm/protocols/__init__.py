@@ -8,8 +8,17 @@ from typing import Final, Protocol
 
 from kong_plugins.llm.body import Body
 from kong_plugins.llm.errors import BursarError
-from kong_plugins.llm.protocols import anthropic_messages, gemini, openai_chat, openai_responses
+from kong_plugins.llm.protocols import (
+    anthropic_messages,
+    bedrock,
+    bedrock_converse,
+    bedrock_invoke,
+    gemini,
+    openai_chat,
+    openai_responses,
+)
 from kong_plugins.llm.protocols.answers import Answer, Reading
+from kong_plugins.llm.protocols.invoke_usage import ANSWER_HEADERS as INVOKE_HEADERS
 from kong_plugins.llm.requests import Asked, ModelRequest, Target
 
 
@@ -49,6 +58,8 @@ _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
     "openai_responses": openai_responses,
     "anthropic_messages": anthropic_messages,
     "gemini": gemini,
+    "bedrock_converse": bedrock_converse,
+    "bedrock_invoke": bedrock_invoke,
 }
 
 # The paths on which Kong serves them, by which a caller names one.
@@ -57,7 +68,13 @@ _PATHS: Final[Mapping[str, str]] = {
     r"/v1/responses": "openai_responses",
     r"/v1/messages": "anthropic_messages",
     gemini.PATH: "gemini",
+    r"/model/[^/]+/converse(-stream)?": "bedrock_converse",
+    r"/model/[^/]+/invoke(-with-response-stream)?": "bedrock_invoke",
 }
+
+# The formats whose answers tell usage in headers, and those in which an error shows in status and headers, too.
+_ANSWER_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {"bedrock_invoke": INVOKE_HEADERS}
+_AWS_FORMATS: Final = frozenset({"bedrock_converse", "bedrock_invoke"})
 
 PROTOCOL_NAMES: Final = tuple(_WIRE_FORMATS)
 
@@ -69,6 +86,19 @@ def wire_format(name: str) -> WireFormat:
         KeyError: there is none.
     """
     return _WIRE_FORMATS[name]
+
+
+def answer_headers(name: str) -> tuple[str, ...]:
+    """The headers, by their lower-case names, that reading an answer in this wire format takes beside its body."""
+    return _ANSWER_HEADERS.get(name, ())
+
+
+def error_head(name: str, error: BursarError) -> tuple[int, dict[str, str]]:
+    """The status of the error in this wire format, and its headers."""
+    headers = {"content-type": "application/json", **error.headers()}
+    if name in _AWS_FORMATS:
+        return bedrock.error_status(error), headers | bedrock.error_headers(error)
+    return error.http_status, headers
 
 
 def protocol_of_path(path: str) -> str | None:

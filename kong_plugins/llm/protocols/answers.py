@@ -23,7 +23,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What came back from a provider.
 
     `head` and `tail` are the first and last bytes of a body of `size_bytes`; they may overlap. `event_count` counts
-    the blank lines of an event stream; `complete` says that the end of the body was seen.
+    the blank lines of an event stream; `complete` says that the end of the body was seen. `headers` are those that the
+    wire format wants to know, under lower-case names.
     """
 
     content_type: str
@@ -33,6 +34,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
     event_count: int
     complete: bool
+    headers: dict[str, str] = {}
 
     @property
     def is_event_stream(self) -> bool:
@@ -78,7 +80,7 @@ def decoded(data: bytes, kind: type[_Kind]) -> _Kind | None:
     half of a surrogate pair in what a model writes."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     try:
         return msgspec.convert(json.loads(data), kind)
@@ -105,7 +107,7 @@ def decoded_from_member_on(tail: bytes, name: str, kind: type[_Kind], *, opening
             continue
         try:
             return msgspec.json.decode(opening + tail[candidate.start() :], type=kind)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             continue
     return None
 

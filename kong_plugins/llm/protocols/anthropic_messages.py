@@ -21,6 +21,7 @@ from kong_plugins.llm.protocols.checks import (
     MAX_TOKENS,
     Check,
     check_members,
+    has_only,
     is_count,
     is_flag,
     is_one_of,
@@ -53,8 +54,8 @@ _SOURCES: Final = frozenset({"base64", "content", "text", "url"})
 # request shows, and a computer's another 499: https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview
 _CLIENT_TOOLS: Final = re.compile(r"(?:bash|text_editor|computer|memory)_[0-9]{8}")
 _DEFINITION_BYTES: Final = 2048
-_THINKING: Final = {"enabled": True, "adaptive": True, "between_tools": True, "disabled": False}
-_UNTOUCHED: Final = frozenset(
+THINKING: Final = {"enabled": True, "adaptive": True, "between_tools": True, "disabled": False}
+UNTOUCHED: Final = frozenset(
     {"diagnostics", "output_format", "stop_sequences", "temperature", "tool_choice", "top_k", "top_p"}
 )
 # What these allow is free, or billed in the usage that is read anyway. Refused are, among others, the window of a
@@ -75,8 +76,13 @@ def parse_request(body: Body, asked: Asked) -> ModelRequest:
     Raises:
         InvalidRequest: a member or a beta has a wrong type or value, or cannot be metered.
     """
-    _check_betas(asked.betas)
-    check_members(body, _CHECKS, untouched=_UNTOUCHED)
+    check_betas(asked.betas)
+    check_members(body, CHECKS, untouched=UNTOUCHED)
+    return message_request(body, model=model_name(body), stream=body.get("stream") is True)
+
+
+def message_request(body: Body, *, model: str, stream: bool) -> ModelRequest:
+    """The request that a body asks for whose members have been checked. Raises: InvalidRequest."""
     if body.get("max_tokens") is None:
         raise InvalidRequest("max_tokens is required.", param="max_tokens")
     messages = message_list(body)
@@ -87,14 +93,14 @@ def parse_request(body: Body, asked: Asked) -> ModelRequest:
     cached = [*blocks, *_tools(body), ({"cache_control": body.get("cache_control")}, "")]
     thinking = body.get("thinking") or {}
     return ModelRequest(
-        model=model_name(body),
+        model=model,
         prompt=_prompt(body, messages, [block for block, _ in blocks]),
-        stream=body.get("stream") is True,
+        stream=stream,
         # Anthropic's streams always end with their usage, and clients count on it.
         wants_usage=True,
         requested_max_tokens=body.get("max_tokens"),
         user=(body.get("metadata") or {}).get("user_id"),
-        thinks=_THINKING.get(str(thinking.get("type"))),
+        thinks=THINKING.get(str(thinking.get("type"))),
         thinking_tokens=thinking.get("budget_tokens") or 0,
         writes_1h=any(_is_cached_for_an_hour(holder, where) for holder, where in cached),
     )
@@ -132,7 +138,8 @@ def read_answer(answer: Answer) -> Reading:
     return read_stream(answer) if answer.is_event_stream else read_message(answer)
 
 
-def _check_betas(betas: Iterable[str]) -> None:
+def check_betas(betas: Iterable[str]) -> None:
+    """Refuse any beta that is not known to leave the price alone. Raises: InvalidRequest."""
     for beta in betas:
         if _FREE_BETAS.fullmatch(beta) is None:
             raise InvalidRequest(
@@ -227,11 +234,12 @@ def _are_tools(value: Any, name: str) -> None:
             )
 
 
-def _is_thinking(value: Any, name: str) -> None:
+def is_thinking(value: Any, name: str) -> None:
+    """Check how much the model is asked to think. Raises: InvalidRequest."""
     if value is None:
         return
     kind = str(value.get("type")) if isinstance(value, dict) else ""
-    if kind not in _THINKING:
+    if kind not in THINKING:
         raise InvalidRequest("This way of thinking is not available through this gateway.", param=name)
     is_count(MAX_TOKENS)(value.get("budget_tokens"), f"{name}.budget_tokens")
 
@@ -242,17 +250,9 @@ def _is_metadata(value: Any, name: str) -> None:
         raise InvalidRequest(f"{name} must be an object whose user_id is a string.", param=name)
 
 
-def _has_only(*names: str) -> Check:
-    def check(value: Any, name: str) -> None:
-        if value is not None and (not isinstance(value, dict) or not value.keys() <= set(names)):
-            raise InvalidRequest(f"{name} may have {' and '.join(names)} through this gateway.", param=name)
-
-    return check
-
-
 def _are_context_edits(value: Any, name: str) -> None:
     """Clearing what is old makes a prompt smaller; a summary in its place would be another call."""
-    _has_only("edits")(value, name)
+    has_only("edits")(value, name)
     edits = (value or {}).get("edits") or []
     if not isinstance(edits, list) or not all(_is_clearing(edit) for edit in edits):
         raise InvalidRequest("Of context edits, only clearing is available through this gateway.", param=name)
@@ -262,18 +262,18 @@ def _is_clearing(edit: Any) -> bool:
     return isinstance(edit, dict) and str(edit.get("type")).startswith("clear_")
 
 
-_CHECKS: Final[Mapping[str, Check]] = {
+CHECKS: Final[Mapping[str, Check]] = {
     "model": passes,
     "messages": passes,
     "system": passes,
     "cache_control": passes,
     "max_tokens": is_count(MAX_TOKENS),
     "stream": is_flag,
-    "thinking": _is_thinking,
+    "thinking": is_thinking,
     "metadata": _is_metadata,
     "tools": _are_tools,
     "context_management": _are_context_edits,
-    "output_config": _has_only("effort", "format", "task_budget"),
+    "output_config": has_only("effort", "format", "task_budget"),
     # The fast mode and single regions have prices of their own.
     "service_tier": is_one_of("auto", "standard_only"),
     "speed": is_one_of("standard"),

@@ -7,6 +7,7 @@ https://docs.anthropic.com/en/docs/build-with-claude/streaming
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -84,23 +85,31 @@ def read_message(answer: Answer) -> Reading:
 def read_stream(answer: Answer) -> Reading:
     """The usage of an event stream, or what has been seen of it before it broke off."""
     head, tail = events_at_both_ends(answer)
-    beginning, end = ([decoded(event.data or b"{}", _Event) for event in events] for events in (head, tail))
+    return read_events(
+        [event.data or b"{}" for event in head],
+        None if answer.whole is not None else [event.data or b"{}" for event in tail],
+        bound_of=lambda content_bytes: sent_bound_tokens(
+            answer, head + tail, content_bytes=content_bytes, envelope_bytes=_PING_BYTES
+        ),
+    )
+
+
+def read_events(head: list[bytes], tail: list[bytes] | None, *, bound_of: Callable[[int], int]) -> Reading:
+    """The usage that the events at both ends of a stream tell, or what has been seen of it before it broke off; without
+    a tail the head is all there is. `bound_of` bounds the output by the bytes of the texts among them."""
+    beginning, end = ([decoded(event, _Event) for event in events] for events in (head, tail or []))
     events = beginning + end
     message = next((event.message for event in events if event and event.message), _Message())
     final = _final_usage(events)
     if final is not None:
         return _reading(_overlaid(message.usage, final), model=message.model)
-    texts = _texts(beginning, end)
+    texts = _texts(beginning, end if tail is not None else None)
     known = _reading(_overlaid(message.usage, _WireUsage(output_tokens=0)), model=message.model)
     return Reading(
         input_usage=known.usage,
         unsplit_writes=known.unsplit_writes,
         response_model=known.response_model,
-        sent_bound_tokens=None
-        if texts is None
-        else sent_bound_tokens(
-            answer, head + tail, content_bytes=sum(map(utf8_bytes, texts)), envelope_bytes=_PING_BYTES
-        ),
+        sent_bound_tokens=None if texts is None else bound_of(sum(map(utf8_bytes, texts))),
     )
 
 
@@ -118,7 +127,7 @@ def _final_usage(events: list[_Event | None]) -> _WireUsage | None:
     return None
 
 
-def _texts(beginning: list[_Event | None], end: list[_Event | None]) -> list[str] | None:
+def _texts(beginning: list[_Event | None], end: list[_Event | None] | None) -> list[str] | None:
     """The texts that were sent; None where there was, or may have been, other output: thinking, which is longer than
     what is shown of it, or the call of a tool, whose markup is billed and not shown.
 
@@ -127,7 +136,7 @@ def _texts(beginning: list[_Event | None], end: list[_Event | None]) -> list[str
     pieces: list[_Piece] = []
     begun: set[int] = set()
     numbers: set[int] = set()
-    for event in beginning + end:
+    for event in beginning + (end or []):
         if event is None:
             return None
         piece = event.content_block or event.delta
@@ -140,7 +149,7 @@ def _texts(beginning: list[_Event | None], end: list[_Event | None]) -> list[str
     if any(piece.type not in ("text", "text_delta") for piece in pieces):
         return None
     is_gapless = numbers <= begun == set(range(len(begun)))
-    is_end_known = not end or any(event is not None and event.index is not None for event in end)
+    is_end_known = end is None or any(event is not None and event.index is not None for event in end)
     return [piece.text or "" for piece in pieces] if is_gapless and is_end_known else None
 
 

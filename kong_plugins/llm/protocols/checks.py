@@ -77,6 +77,14 @@ def is_one_of(*allowed: object) -> Check:
     return check
 
 
+def has_only(*names: str) -> Check:
+    def check(value: Any, name: str) -> None:
+        if value is not None and (not isinstance(value, dict) or not value.keys() <= set(names)):
+            raise InvalidRequest(f"{name} may have {' and '.join(names)} through this gateway.", param=name)
+
+    return check
+
+
 def passes(_value: Any, _name: str) -> None:
     """The member is checked where it is read."""
 

@@ -43,6 +43,7 @@ function call.summary(grant, state)
     content_type = state.content_type,
     content_encoding = state.content_encoding,
     failure = state.failure,
+    headers = state.headers,
   }
 end
 

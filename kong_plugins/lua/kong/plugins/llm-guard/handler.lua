@@ -52,7 +52,7 @@ function Guard:header_filter(conf)
     local answer = kong.response.get_headers(1000)
     if kong.response.get_source() == "service" then
       headers.strip_provider_account(answer)
-      tap.begin(state, answer)
+      tap.begin(state, answer, grant.answer_headers or {})
       if usage_filter.wanted(grant, state) then
         state.filter = usage_filter.new()
         kong.response.clear_header("content-length")

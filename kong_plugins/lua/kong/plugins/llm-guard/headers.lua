@@ -15,6 +15,7 @@ local CREDENTIALS = {
   ["x-api-key"] = true,
   ["api-key"] = true,
   ["x-goog-api-key"] = true,
+  ["x-amz-security-token"] = true,
   ["cookie"] = true,
 }
 
@@ -24,7 +25,8 @@ local IDENTITIES = {
 }
 
 -- Google's parameters choose whom it bills, at which price, and which members of an answer it leaves out.
-local IDENTITY_PREFIXES = { "x-consumer-", "x-credential-", "x-bursar-", "x-goog-", "x-vertex-ai-" }
+-- What an AWS SDK has signed is no longer true of the request that leaves.
+local IDENTITY_PREFIXES = { "x-consumer-", "x-credential-", "x-bursar-", "x-amz-", "x-goog-", "x-vertex-ai-" }
 
 -- Whom a provider bills: not the client's to choose in a request, nor to learn from an answer.
 local ACCOUNT = {

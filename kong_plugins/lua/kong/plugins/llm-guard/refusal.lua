@@ -17,7 +17,25 @@ local BODIES = {
   gemini = '{"error":{"code":503,"message":"%s","status":"UNAVAILABLE","details":['
     .. '{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"POLICY_UNAVAILABLE","domain":"bursar",'
     .. '"metadata":{"code":"%s"}}]}}',
+  bedrock_converse = '{"message":"%s","code":"%s","param":null}',
+  bedrock_invoke = '{"message":"%s","code":"%s","param":null}',
 }
+
+local HEADERS = {
+  ["content-type"] = "application/json",
+  ["retry-after"] = "1",
+  ["x-should-retry"] = "true",
+}
+
+-- AWS's SDKs read the kind of an error, and when to try again in milliseconds, in headers of their own.
+local AWS_HEADERS = {
+  ["content-type"] = "application/json",
+  ["retry-after"] = "1",
+  ["x-should-retry"] = "true",
+  ["x-amzn-errortype"] = "ServiceUnavailableException",
+  ["x-amz-retry-after"] = "1000",
+}
+local IS_AWS = { bedrock_converse = true, bedrock_invoke = true }
 
 local refusal = {}
 
@@ -28,11 +46,8 @@ end
 
 
 function refusal.exit(protocol, message)
-  return kong.response.exit(STATUS, refusal.body(protocol, message, CODE), {
-    ["content-type"] = "application/json",
-    ["retry-after"] = "1",
-    ["x-should-retry"] = "true",
-  })
+  local headers = IS_AWS[protocol] and AWS_HEADERS or HEADERS
+  return kong.response.exit(STATUS, refusal.body(protocol, message, CODE), headers)
 end
 
 

@@ -19,6 +19,8 @@ return {
                 "openai_chat",
                 "openai_responses",
                 "anthropic_messages",
+                "bedrock_converse",
+                "bedrock_invoke",
                 "gemini",
               },
           } },

@@ -20,6 +20,7 @@ function tap.new(deadline_at_ms)
     boundary = { carry = "" },
     content_type = "",
     content_encoding = "",
+    headers = {},
     bytes = 0,
     events = 0,
     complete = false,
@@ -42,12 +43,15 @@ local function first_value(value)
 end
 
 
--- The provider has answered; `answer` is the headers of its answer.
-function tap.begin(state, answer)
+-- The provider has answered; `answer` is the headers of its answer, of which `wanted` names those that the meter reads.
+function tap.begin(state, answer, wanted)
   state.from_service = true
   state.content_type = first_value(answer["content-type"])
   state.content_encoding = first_value(answer["content-encoding"])
   state.is_event_stream = find(state.content_type, "^%s*text/event%-stream") ~= nil
+  for _, name in ipairs(wanted) do
+    state.headers[name] = answer[name] and first_value(answer[name])
+  end
 end
 
 
