@@ -49,6 +49,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _entry("Deployments", "hub", "catalog_deployment_changelist"),
             _entry("Providers", "cloud", "catalog_provider_changelist"),
             _entry("Price book", "sell", "catalog_price_changelist"),
+            _entry("Discounts", "percent_discount", "catalog_discount_changelist"),
         ],
     },
     {

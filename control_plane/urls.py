@@ -9,7 +9,7 @@ from rest_framework.routers import SimpleRouter
 
 from control_plane.api.views import HealthView, NoSuchAddressView
 from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
-from control_plane.catalog.views import DeploymentViewSet, ModelViewSet, ProviderViewSet
+from control_plane.catalog.views import DeploymentViewSet, DiscountViewSet, ModelViewSet, PriceViewSet, ProviderViewSet
 from control_plane.keys.views import KeyViewSet
 from control_plane.teams.views import OrganizationView, TeamViewSet
 
@@ -18,6 +18,8 @@ router.register("teams", TeamViewSet)
 router.register("providers", ProviderViewSet)
 router.register("models", ModelViewSet)
 router.register("deployments", DeploymentViewSet)
+router.register("prices", PriceViewSet)
+router.register("discounts", DiscountViewSet)
 router.register("keys", KeyViewSet)
 router.register("budgets", BudgetViewSet)
 router.register(r"budgets/(?P<budget_id>\d{1,18})/extensions", ExtensionViewSet)

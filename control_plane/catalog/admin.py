@@ -8,11 +8,13 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from control_plane.administration import ReadOnlyAdmin, ReadOnlyInline, ServiceAdmin
+from control_plane.administration import ServiceAdmin
 from control_plane.amounts import usd_text
 from control_plane.catalog import services
-from control_plane.catalog.forms import DeploymentForm, ModelForm, ProviderForm
-from control_plane.catalog.models import OPTIONAL_PRICE_FIELDS, PRICE_FIELDS, Deployment, Model, Price, Provider
+from control_plane.catalog.forms import PRICE_INPUTS, DeploymentForm, ModelForm, ProviderForm
+from control_plane.catalog.models import Deployment, Model, Provider
+from control_plane.catalog.price_admin import PriceInline
+from control_plane.catalog.price_book import set_price
 from control_plane.teams.models import Organization, User
 
 
@@ -59,48 +61,6 @@ class ModelAdmin(ServiceAdmin[Model]):
         return services.change_model(row.pk, actor=actor, **form.changes)
 
 
-class UsdPrices:
-    """The columns of a price, in US dollars per million tokens."""
-
-    @admin.display(description="Input, USD per million")
-    def input_usd(self, price: Price) -> str:
-        return usd_text(price.input_nusd)
-
-    @admin.display(description="Cache read")
-    def cache_read_usd(self, price: Price) -> str:
-        return usd_text(price.cache_read_nusd)
-
-    @admin.display(description="Cache write")
-    def cache_write_usd(self, price: Price) -> str:
-        return usd_text(price.cache_write_nusd)
-
-    @admin.display(description="Cache write, for an hour")
-    def cache_write_1h_usd(self, price: Price) -> str | None:
-        return None if price.cache_write_1h_nusd is None else usd_text(price.cache_write_1h_nusd)
-
-    @admin.display(description="Output")
-    def output_usd(self, price: Price) -> str:
-        return usd_text(price.output_nusd)
-
-
-_PRICE_COLUMNS = (
-    "effective_from",
-    "input_usd",
-    "cache_read_usd",
-    "cache_write_usd",
-    "cache_write_1h_usd",
-    "output_usd",
-    "source",
-    "created_by",
-)
-
-
-class PriceInline(UsdPrices, ReadOnlyInline):
-    model = Price
-    verbose_name_plural = "price book"
-    fields = readonly_fields = _PRICE_COLUMNS
-
-
 @admin.register(Deployment)
 class DeploymentAdmin(ServiceAdmin[Deployment]):
     form = DeploymentForm
@@ -110,7 +70,7 @@ class DeploymentAdmin(ServiceAdmin[Deployment]):
     search_fields = ("model__name", "provider_model")
     fieldsets = (
         (None, {"fields": ("model", "provider", "provider_model", "protocol", "region", "order", "active")}),
-        ("Price, in US dollars per million tokens", {"fields": (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)}),
+        ("Price, in US dollars per million tokens", {"fields": PRICE_INPUTS}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
@@ -133,21 +93,12 @@ class DeploymentAdmin(ServiceAdmin[Deployment]):
 
     def create(self, form: DeploymentForm, user: User) -> Deployment:
         fields: Any = {name: form.cleaned_data[name] for name in form.Meta.fields}
-        return services.create_deployment(price=form.price, actor=user.get_username(), **fields)
+        effective_from = form.cleaned_data["effective_from"]
+        return services.create_deployment(
+            price=form.price, effective_from=effective_from, actor=user.get_username(), **fields
+        )
 
     def change(self, row: Deployment, form: DeploymentForm, actor: str) -> Deployment:
         if form.price is not None:
-            services.set_price(row.pk, form.price, actor=actor)
+            set_price(row.pk, form.price, actor=actor, effective_from=form.cleaned_data["effective_from"])
         return services.change_deployment(row.pk, actor=actor, **form.changes)
-
-
-@admin.register(Price)
-class PriceAdmin(UsdPrices, ReadOnlyAdmin[Price]):
-    """The price book; rows are added by a deployment's page."""
-
-    list_display = ("deployment", *_PRICE_COLUMNS)
-    list_filter = ("deployment__provider", "source")
-    fields = readonly_fields = ("deployment", *_PRICE_COLUMNS)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Price]:
-        return super().get_queryset(request).select_related("deployment__model", "deployment__provider")

@@ -12,15 +12,27 @@ from unfold.widgets import (
     UnfoldAdminPasswordWidget,
     UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminSelectWidget,
+    UnfoldAdminSplitDateTimeWidget,
+    UnfoldAdminTextareaWidget,
 )
 
 from control_plane.administration import PartsWidget, ServiceForm
-from control_plane.catalog.models import MAX_DEGRADES, OPTIONAL_PRICE_FIELDS, PRICE_FIELDS, Deployment, Model, Provider
+from control_plane.catalog.models import (
+    MAX_DEGRADES,
+    OPTIONAL_PRICE_FIELDS,
+    PRICE_FIELDS,
+    Deployment,
+    Model,
+    Price,
+    Provider,
+)
+from control_plane.catalog.price_book import price_of
+from control_plane.catalog.price_text import Amounts, amounts_from, lines_of
 from control_plane.catalog.selectors import validate_degrade_to
-from control_plane.catalog.services import PriceAmounts
 from kong_plugins.llm.money import nusd_from_usd, usd_from_nusd
 
-_PRICE_INPUTS: Final = (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)
+_COLUMNS: Final = (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)
+PRICE_INPUTS: Final = (*_COLUMNS, "further", "effective_from")
 
 
 class UsdFormField(forms.DecimalField):
@@ -150,6 +162,20 @@ class DeploymentForm(ServiceForm[Deployment]):
         required=False,
         help_text="Anthropic takes twice the input, which is also what counts where this is empty.",
     )
+    further = forms.CharField(
+        label="Further prices",
+        required=False,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 6, "spellcheck": "false"}),
+        help_text="One a line: a kind of token and US dollars per million, as “input_audio 40” or “reasoning 12”; "
+        "“each” piece and its price, as “each web_search 0.01”; and, before a colon, the calls for which a line holds: "
+        "“priority: output 20”, “above 200000: input 2.5”, “16:30-00:30: input 0.135” (UTC).",
+    )
+    effective_from = forms.SplitDateTimeField(
+        label="From",
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget,
+        help_text="When a changed price comes into effect, in UTC; at once, if this is empty.",
+    )
 
     class Meta:
         model = Deployment
@@ -157,31 +183,58 @@ class DeploymentForm(ServiceForm[Deployment]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        price = None if self.instance._state.adding else self.instance.current_price
-        for name, amount_nusd in (price.amounts if price else {}).items():
-            self.fields[name].initial = None if amount_nusd is None else usd_from_nusd(amount_nusd)
+        row = None if self.instance._state.adding else self.instance.current_price
+        if row is not None:
+            for name in _COLUMNS:
+                amount_nusd = getattr(row, name)
+                self.fields[name].initial = None if amount_nusd is None else usd_from_nusd(amount_nusd)
+            self.fields["further"].initial = "\n".join(_further_lines(row))
 
     def clean_region(self) -> str | None:
         return self.cleaned_data["region"] or None
 
+    def clean_further(self) -> Amounts:
+        try:
+            return amounts_from(self.cleaned_data["further"].splitlines())
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        given = {name for name in _PRICE_INPUTS if cleaned.get(name) is not None}
-        if given and not given.issuperset(PRICE_FIELDS):
+        given = {name for name in _COLUMNS if cleaned.get(name) is not None}
+        if (given or cleaned.get("further")) and not given.issuperset(PRICE_FIELDS):
             raise forms.ValidationError("Give the price of every kind of token, or none at all.")
+        if given and not self.errors:
+            try:
+                price_of(self._amounts)
+            except forms.ValidationError as error:
+                self.add_error("further", error.messages)
         return cleaned
 
     @property
-    def price(self) -> PriceAmounts | None:
+    def price(self) -> Amounts | None:
         """The whole price, or None where none was given."""
-        amounts: Any = {name: self.cleaned_data[name] for name in _PRICE_INPUTS}
-        return None if any(amounts[name] is None for name in PRICE_FIELDS) else amounts
+        return None if self.cleaned_data[PRICE_FIELDS[0]] is None else self._amounts
+
+    @property
+    def _amounts(self) -> Amounts:
+        """The price that was entered; what a variant does not name is as it is without it."""
+        columns = {name: self.cleaned_data[name] for name in _COLUMNS if self.cleaned_data[name] is not None}
+        further = dict(self.cleaned_data["further"])
+        variants = [columns | variant for variant in further.pop("variants", [])]
+        return columns | further | ({"variants": variants} if variants else {})
 
     @property
     def changes(self) -> dict[str, Any]:
-        return {name: value for name, value in super().changes.items() if name not in _PRICE_INPUTS}
+        return {name: value for name, value in super().changes.items() if name not in PRICE_INPUTS}
 
 
 def _model_choices() -> list[tuple[str, str]]:
     names = Model.objects.order_by("name").values_list("name", flat=True).distinct()
     return [(name, name) for name in names]
+
+
+def _further_lines(row: Price) -> list[str]:
+    """A price's lines without those that have a field of their own."""
+    own = tuple(f"{name.removesuffix('_nusd')} " for name in _COLUMNS)
+    return [line for line in lines_of(price_of(row.amounts)) if not line.startswith(own)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import MaxLengthValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -138,12 +138,12 @@ class Deployment(models.Model):
 class Price(models.Model):
     """A row of the price book: what a deployment charges from an instant on, in nano-USD per million tokens.
 
-    Rows are never changed; the newest row that has come into effect counts.
+    `further` are the other rates of a `kong_plugins.llm.prices.Price`, as JSON has them. Rows are never changed; the
+    newest row that has come into effect counts. `source` is manual, or the name and version of what it was taken from.
     """
 
-    class Source(models.TextChoices):
-        MANUAL = "manual"
-        IMPORTED = "imported"
+    MANUAL: Final = "manual"
+    COLUMNS: Final = (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)
 
     deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="prices")
     input_nusd = models.BigIntegerField()
@@ -151,8 +151,9 @@ class Price(models.Model):
     cache_write_nusd = models.BigIntegerField()
     output_nusd = models.BigIntegerField()
     cache_write_1h_nusd = models.BigIntegerField(null=True, blank=True)
+    further = models.JSONField(default=dict, blank=True)
     effective_from = models.DateTimeField(default=timezone.now)
-    source = models.CharField(max_length=16, choices=Source.choices, default=Source.MANUAL)
+    source = models.CharField(max_length=63, default=MANUAL)
     created_by = models.CharField(max_length=150)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -169,9 +170,63 @@ class Price(models.Model):
 
     @property
     def amounts(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)}
+        """The rates, as JSON has those of a `kong_plugins.llm.prices.Price`; without those that it does not name."""
+        columns = {name: getattr(self, name) for name in self.COLUMNS}
+        named = {name: amount for name, amount in columns.items() if amount is not None}
+        return {**named, **self.further}
 
     @property
     def version(self) -> str:
         """Its name in policy documents and in the ledger."""
         return str(self.pk)
+
+
+class Discount(models.Model):
+    """What is taken off the prices of an organization, of one provider or of one deployment, from an instant on.
+
+    The narrowest that there is counts, and of those the newest that has come into effect; 0 % ends one. Rows are never
+    changed.
+    """
+
+    organization = models.ForeignKey("teams.Organization", on_delete=models.PROTECT, related_name="discounts")
+    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, null=True, blank=True, related_name="discounts")
+    deployment = models.ForeignKey(
+        Deployment, on_delete=models.PROTECT, null=True, blank=True, related_name="discounts"
+    )
+    percent = models.DecimalField(
+        max_digits=5, decimal_places=2, validators=[MinValueValidator(0), MaxValueValidator(100)]
+    )
+    effective_from = models.DateTimeField(default=timezone.now)
+    created_by = models.CharField(max_length=150)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-effective_from", "-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(percent__range=(0, 100)), name="discount_percent"),
+            models.CheckConstraint(
+                condition=Q(provider=None) | Q(deployment=None),
+                name="discount_scope",
+                violation_error_message="A discount is on a provider or on a deployment, not on both.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.percent.normalize():f} % off {self.deployment or self.provider or 'everything'}"
+
+    @property
+    def basis_points(self) -> int:
+        return int(self.percent * 100)
+
+    @property
+    def narrowness(self) -> int:
+        """How narrow it is, beside others on the same deployment."""
+        return 2 if self.deployment_id else 1 if self.provider_id else 0
+
+    def concerns(self, deployment: Deployment) -> bool:
+        """Whether it can be in force on a deployment of the same organization."""
+        if self.deployment_id:
+            return self.deployment_id == deployment.pk
+        if self.provider_id:
+            return self.provider_id == deployment.provider_id
+        return True

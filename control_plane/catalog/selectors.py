@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 
 from django.core.exceptions import ValidationError
 
-from control_plane.catalog.models import Model, Price
+from control_plane.catalog.models import Model
 
 
 def model_names(organization_id: int) -> list[str]:
@@ -44,8 +43,3 @@ def validate_degrade_to(organization_id: int, name: str, degrade_to: Collection[
     except CycleError as error:
         circle = " → ".join(reversed(error.args[1]))
         raise ValidationError({"degrade_to": f"These would degrade in a circle: {circle}."}) from error
-
-
-def price_at(deployment_id: int, at: datetime) -> Price | None:
-    """The price of a deployment in effect at an instant."""
-    return Price.objects.filter(deployment_id=deployment_id, effective_from__lte=at).first()

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from rest_framework import serializers
 
-from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, UsdField, WholeNumberField
+from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, WholeNumberField
 from control_plane.catalog import services
 from control_plane.catalog.models import (
     MAX_DEGRADES,
@@ -15,9 +15,11 @@ from control_plane.catalog.models import (
     PRICE_FIELDS,
     Deployment,
     Model,
-    Price,
     Provider,
 )
+from control_plane.catalog.price_book import set_price
+from control_plane.catalog.price_serializers import PriceAmountsSerializer
+from control_plane.catalog.price_text import Amounts
 from control_plane.catalog.protocols import protocol_choices
 
 
@@ -55,14 +57,6 @@ class ModelSerializer(StrictSerializer[Model]):
         return services.change_model(instance.pk, actor=self.actor, **validated_data)
 
 
-class PriceSerializer(StrictSerializer[Price]):
-    input_usd_per_mtok = UsdField(source="input_nusd")
-    cache_read_usd_per_mtok = UsdField(source="cache_read_nusd")
-    cache_write_usd_per_mtok = UsdField(source="cache_write_nusd")
-    cache_write_1h_usd_per_mtok = UsdField(source="cache_write_1h_nusd", allow_null=True, required=False)
-    output_usd_per_mtok = UsdField(source="output_nusd")
-
-
 class DeploymentSerializer(StrictSerializer[Deployment]):
     fixed = frozenset({"model", "provider"})
 
@@ -74,7 +68,7 @@ class DeploymentSerializer(StrictSerializer[Deployment]):
     region = serializers.CharField(max_length=63, allow_null=True, default=None)
     order = WholeNumberField(min_value=0, max_value=1_000, default=0)
     active = FlagField(default=True)
-    price = PriceSerializer(source="current_price", allow_null=True)
+    price = PriceAmountsSerializer(source="current_price", allow_null=True)
     created_at = serializers.DateTimeField(read_only=True)
 
     def create(self, validated_data: dict[str, Any]) -> Deployment:
@@ -84,16 +78,16 @@ class DeploymentSerializer(StrictSerializer[Deployment]):
     @transaction.atomic
     def update(self, instance: Deployment, validated_data: dict[str, Any]) -> Deployment:
         if "current_price" in validated_data:
-            services.set_price(instance.pk, self._whole_price(instance, validated_data), actor=self.actor)
+            set_price(instance.pk, self._whole_price(instance, validated_data), actor=self.actor)
         return services.change_deployment(instance.pk, actor=self.actor, **validated_data)
 
-    def _whole_price(self, instance: Deployment, validated_data: dict[str, Any]) -> services.PriceAmounts:
+    def _whole_price(self, instance: Deployment, validated_data: dict[str, Any]) -> Amounts:
         """The new price, with what the request leaves out as it is now."""
         given = validated_data.pop("current_price")
         if given is None:
             raise serializers.ValidationError({"price": "A price is replaced by a new one, never taken away."})
         before = instance.current_price
-        amounts: services.PriceAmounts = (before.amounts if before else {}) | given
+        amounts: Amounts = (before.amounts if before else {}) | given
         if missing := [name for name in PRICE_FIELDS if name not in amounts]:
             raise serializers.ValidationError({"price": f"The first price names every kind; missing: {len(missing)}."})
         return amounts

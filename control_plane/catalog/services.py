@@ -6,15 +6,17 @@ A provider's or a model's name never changes: releases, counters and the ledger 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NotRequired, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from control_plane.catalog.models import Deployment, Model, Price, Provider
-from control_plane.catalog.selectors import price_at, validate_degrade_to
+from control_plane.catalog.models import Deployment, Model, Provider
+from control_plane.catalog.price_book import add_row
+from control_plane.catalog.price_text import Amounts
+from control_plane.catalog.selectors import validate_degrade_to
 from control_plane.live import announce_change
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.credentials import seal_credential
@@ -37,16 +39,6 @@ class DeploymentChanges(TypedDict, total=False):
     region: str | None
     order: int
     active: bool
-
-
-class PriceAmounts(TypedDict):
-    """Nano-USD per million tokens of each kind; what is kept in the cache for an hour may have no price of its own."""
-
-    input_nusd: int
-    cache_read_nusd: int
-    cache_write_nusd: int
-    output_nusd: int
-    cache_write_1h_nusd: NotRequired[int | None]
 
 
 @transaction.atomic
@@ -119,9 +111,16 @@ def _lock_siblings(model_id: int) -> None:
 
 @transaction.atomic
 def create_deployment(
-    *, model: Model, provider: Provider, price: PriceAmounts | None, actor: str, **fields: Unpack[DeploymentChanges]
+    *,
+    model: Model,
+    provider: Provider,
+    price: Amounts | None,
+    actor: str,
+    effective_from: datetime | None = None,
+    **fields: Unpack[DeploymentChanges],
 ) -> Deployment:
-    """Let a provider serve a model; without a price its calls are refused under a hard budget.
+    """Let a provider serve a model; without a price its calls are refused under a hard budget. The price is in effect
+    from now or from the given instant.
 
     Raises:
         ValidationError: by field.
@@ -130,7 +129,7 @@ def create_deployment(
         raise ValidationError({"provider": "The provider belongs to another organization."})
     deployment = create_row(Deployment(model=model, provider=provider, **fields))
     if price is not None:
-        _add_price(deployment, price, timezone.now(), actor)
+        add_row(deployment, price, effective_from=effective_from or timezone.now(), actor=actor)
     announce_change(model.organization_id, actor=actor)
     return deployment
 
@@ -146,27 +145,6 @@ def change_deployment(deployment_id: int, *, actor: str, **changes: Unpack[Deplo
     if changed:
         announce_change(deployment.model.organization_id, actor=actor)
     return deployment
-
-
-@transaction.atomic
-def set_price(deployment_id: int, price: PriceAmounts, *, actor: str, effective_from: datetime | None = None) -> Price:
-    """Add a row to the price book, in effect from now or from the given instant; an equal price adds none.
-
-    Raises:
-        ValidationError: by field.
-    """
-    deployment = Deployment.objects.select_for_update(of=("self",)).select_related("model").get(pk=deployment_id)
-    starts_at = effective_from or timezone.now()
-    before = price_at(deployment_id, starts_at)
-    if before is not None and before.amounts == {"cache_write_1h_nusd": None} | price:
-        return before
-    row = _add_price(deployment, price, starts_at, actor)
-    announce_change(deployment.model.organization_id, actor=actor)
-    return row
-
-
-def _add_price(deployment: Deployment, price: PriceAmounts, effective_from: datetime, actor: str) -> Price:
-    return create_row(Price(deployment=deployment, effective_from=effective_from, created_by=actor, **price))
 
 
 def _sealed(provider: Provider, credential: str) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, get_args
 
+from django.utils import timezone
+
 from control_plane.budgets.models import Budget, Limit, Scoped
-from control_plane.catalog.models import Deployment, Model, Price, Provider
+from control_plane.catalog.models import Deployment, Discount, Model, Provider
+from control_plane.catalog.price_book import schedule
 from control_plane.teams.models import Team
-from kong_plugins.llm import prices, release
+from kong_plugins.llm import release
 
 if TYPE_CHECKING:
     from control_plane.teams.models import Organization
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 def build_document(organization: Organization, *, number: int, created_by: str) -> release.PolicyDocument:
     """Everything active that gateways must know of an organization; equal rows give an equal content checksum."""
     of_organization = {"organization": organization}
+    discounts = list(Discount.objects.filter(**of_organization))
     deployments = list(
         Deployment.objects.select_related("provider__organization")
         .prefetch_related("prices")
@@ -34,7 +38,7 @@ def build_document(organization: Organization, *, number: int, created_by: str) 
             provider.credential_id: provider.sealed_credential
             for provider in Provider.objects.select_related("organization").filter(**of_organization)
         },
-        deployments=tuple(map(_deployment, deployments)),
+        deployments=tuple(_deployment(row, discounts) for row in deployments),
         models=tuple(_model(model, deployments) for model in Model.objects.filter(**of_organization)),
         teams=tuple(_team(team) for team in Team.objects.filter(**of_organization)),
         limits=tuple(
@@ -50,7 +54,8 @@ def _tiers(chosen: Collection[str]) -> tuple[release.Tier, ...]:
     return tuple(tier for tier in get_args(release.Tier) if tier in chosen)
 
 
-def _deployment(row: Deployment) -> release.Deployment:
+def _deployment(row: Deployment, discounts: Collection[Discount]) -> release.Deployment:
+    price, later_prices = schedule(row, discounts, timezone.now())
     return release.Deployment(
         id=row.reference,
         provider=row.provider.name,
@@ -58,14 +63,11 @@ def _deployment(row: Deployment) -> release.Deployment:
         base_url=row.provider.base_url,
         provider_model=row.provider_model,
         credential=row.provider.credential_id,
-        price=_price(row.current_price),
+        price=price,
+        later_prices=later_prices,
         region=row.region,
         order=row.order,
     )
-
-
-def _price(row: Price | None) -> prices.Price | None:
-    return prices.Price(version=row.version, **row.amounts) if row else None
 
 
 def _model(model: Model, deployments: list[Deployment]) -> release.Model:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from control_plane.catalog.models import Deployment as DeploymentRow
 from control_plane.catalog.models import Price as PriceRow
 from control_plane.catalog.models import Provider
-from control_plane.catalog.services import PriceAmounts, set_price
-from control_plane.releases.services import republish
+from control_plane.catalog.price_book import set_price
 from kong_plugins.llm.credentials import open_credential
 from kong_plugins.llm.prices import Price
 from kong_plugins.llm.release import Deployment, Model
 from tests.control_plane.cast import PRICE, Api, all_at_once
 
-DEARER: PriceAmounts = {"input_nusd": 2, "cache_read_nusd": 1, "cache_write_nusd": 2, "output_nusd": 8}
+DEARER: dict[str, Any] = {"input_nusd": 2, "cache_read_nusd": 1, "cache_write_nusd": 2, "output_nusd": 8}
 
 
 def current_price(api: Api) -> Price:
@@ -155,20 +153,6 @@ def test_a_first_price_names_every_kind_of_token(api: Api) -> None:
         "price"
     }
     assert api.policy().deployments[0].price is None
-
-
-def test_a_price_of_the_future_is_published_once_it_is_in_effect(api: Api) -> None:
-    deployment_id = api.deployment()["id"]
-    before = current_price(api)
-    row = set_price(deployment_id, DEARER, actor="alice", effective_from=timezone.now() + timedelta(hours=1))
-    republish(api.organization.pk)
-    assert current_price(api) == before
-
-    # The hour passes.
-    PriceRow.objects.filter(pk=row.pk).update(effective_from=timezone.now())
-    republish(api.organization.pk)
-
-    assert current_price(api) == Price(version=row.version, **DEARER)
 
 
 def test_prices_set_at_the_same_moment_leave_one_in_force_that_is_the_newest_row(api: Api) -> None:

@@ -1,0 +1,80 @@
+"""A price as lines of text reads back as the price that it was."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from control_plane.catalog.price_book import price_of
+from control_plane.catalog.price_text import amounts_from, lines_of, piece_usd_text
+from kong_plugins.llm.prices import Price, cost_nusd
+from kong_plugins.llm.usage import Usage
+from tests.llm.test_prices import prices, usages
+
+BASE = ["input 2.50", "cache_read 0.25", "cache_write 2.50", "output 15.00"]
+
+
+@given(prices(), usages())
+def test_what_is_written_costs_the_same_when_it_is_read(price: Price, usage: Usage) -> None:
+    read = price_of(amounts_from(lines_of(price)))
+
+    for tier in ("standard", "priority", "flex"):
+        assert cost_nusd(read, usage, tier) == cost_nusd(price, usage, tier)
+
+
+def test_a_price_is_a_line_for_each_rate_and_for_each_that_some_calls_have_instead() -> None:
+    lines = [
+        *BASE,
+        "each image:high:1024x1024 0.167",
+        "above 272000: input 5.00",
+        "priority: output 30.00",
+        "priority above 272000: input 7.00",
+        "16:30-00:30: output 0.10",
+    ]
+
+    price = price_of(amounts_from(lines))
+
+    assert lines_of(price) == lines
+    assert price.rates("standard", 272_001).output_nusd == 15 * 10**9
+    assert price.rates("priority", 1).input_nusd == 2_500_000_000
+
+
+def test_blank_lines_and_spaces_say_nothing() -> None:
+    assert amounts_from([" input  1 ", "", "  above   9:  input 2 "]) == {
+        "input_nusd": 10**9,
+        "variants": [{"service_tier": "standard", "above_input_tokens": 9, "input_nusd": 2 * 10**9}],
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "input",
+        "inptu 3",
+        "each Web 3",
+        "input 1,5",
+        "input -1",
+        "input NaN",
+        "input 0.0000000001",
+        "each image 0.0000000000000001",
+        "sometimes maybe: input 1",
+        "25:00-26:00: input 1",
+        "above many: input 1",
+        "",
+    ],
+)
+def test_a_line_that_says_nothing_clear_is_refused_by_name(line: str) -> None:
+    lines = [*BASE, line] if line else ["input 1", "input 2"]
+
+    with pytest.raises(ValueError, match=r"."):
+        amounts_from(lines)
+
+
+def test_what_a_piece_costs_is_written_exactly() -> None:
+    assert [piece_usd_text(rate) for rate in (0, 1, 10**13, 10**15, 12 * 10**15)] == [
+        "0.00",
+        "0.000000000000001",
+        "0.01",
+        "1.00",
+        "12.00",
+    ]
