@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from demo.catalog import DemoModel
 from demo.simulator.books import Behaviour, Call
-from demo.simulator.requests import ChatRequest
+from demo.simulator.form import EVENT_STREAM, Asked, Form, Writing, bearer, enter_cached
+from demo.simulator.requests import ChatRequest, read_chat_request
 from demo.simulator.tokens import write_tokens
 
 DONE = b"data: [DONE]\n\n"
@@ -20,6 +23,9 @@ DONE = b"data: [DONE]\n\n"
 
 class Completion:
     """One answer: the tokens of each choice, and the ways to write them."""
+
+    content_type = EVENT_STREAM
+    thought_tokens = 0
 
     def __init__(self, request: ChatRequest, call: Call, behaviour: Behaviour) -> None:
         wanted = wanted_tokens(request.prompt, request.max_output_tokens, behaviour)
@@ -99,3 +105,38 @@ def wanted_tokens(prompt: str, most_tokens: int, behaviour: Behaviour) -> int:
         return behaviour.output_tokens
     digest = hashlib.sha256(prompt.encode()).digest()
     return 30 + int.from_bytes(digest[:2], "big") % 90
+
+
+def _headers(status: int) -> dict[str, str]:
+    """Headers of every OpenAI answer, https://platform.openai.com/docs/api-reference/debugging-requests"""
+    headers = {
+        "x-request-id": f"req_{secrets.token_hex(16)}",
+        "openai-organization": "simulator",
+        "openai-version": "2020-10-01",
+        "x-ratelimit-limit-requests": "10000",
+        "x-ratelimit-limit-tokens": "30000000",
+        "x-ratelimit-remaining-requests": "9999",
+        "x-ratelimit-remaining-tokens": "29999000",
+        "x-ratelimit-reset-requests": "6ms",
+        "x-ratelimit-reset-tokens": "0s",
+    }
+    return headers | ({"retry-after": "1"} if status == 429 else {})
+
+
+def openai_form(
+    protocol: str, read: Callable[[dict[str, Any], DemoModel], Asked], answer: Callable[[Any, Call, Behaviour], Writing]
+) -> Form:
+    """One of OpenAI's wire formats, which share the key, the headers and the refusals."""
+    return Form(
+        protocol=protocol,
+        account=bearer,
+        call_id=lambda: f"chatcmpl-{secrets.token_hex(15)}",
+        read=lambda body, model, _request: read(body, model),
+        answer=answer,
+        error_body=lambda error: error.body(),
+        headers=_headers,
+        enter=enter_cached,
+    )
+
+
+CHAT = openai_form("openai_chat", read_chat_request, Completion)

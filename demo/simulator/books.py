@@ -24,7 +24,8 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     `output_tokens`: None lets the prompt decide, "max" fills the request's limit exactly; a number is cut at that
     limit, as a provider does. `fail_times` None means every call until told otherwise. A stream is broken off
     after `cut_after_tokens`. `cache_read_tokens` is cut at the call's input tokens. Anthropic's cache writes
-    `cache_write_tokens` of what is left, for as long as the request asks for, or nothing.
+    `cache_write_tokens` of what is left, for as long as the request asks for, or nothing. Gemini thinks for
+    `thought_tokens` before it answers, unless the request bounds it to less.
     """
 
     first_token_ms: int = 0
@@ -32,13 +33,14 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     output_tokens: int | Literal["max"] | None = None
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    thought_tokens: int = 0
     fail_status: int | None = None
     fail_times: int | None = None
     cut_after_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        cached = (self.cache_read_tokens, self.cache_write_tokens)
-        numbers = (self.first_token_ms, self.token_ms, *cached, self.fail_times, self.cut_after_tokens)
+        tokens = (self.cache_read_tokens, self.cache_write_tokens, self.thought_tokens)
+        numbers = (self.first_token_ms, self.token_ms, *tokens, self.fail_times, self.cut_after_tokens)
         if any(number is not None and number < 0 for number in (*numbers, self.output_tokens) if number != "max"):
             raise ValueError("a behaviour's numbers cannot be negative")
         if self.fail_status is not None and not 400 <= self.fail_status <= 599:

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from aiohttp import web
+
 from demo.catalog import DemoModel
 from demo.simulator.answers import wanted_tokens
 from demo.simulator.books import Behaviour, Call
 from demo.simulator.errors import ProviderError, invalid
+from demo.simulator.form import EVENT_STREAM, Form, bearer
 from demo.simulator.tokens import count_tokens, write_tokens
 
 _MESSAGE_OVERHEAD_TOKENS = 4
@@ -44,6 +47,8 @@ class MessageRequest:
 class Message:
     """One answer, of one text, and the ways to write it."""
 
+    content_type = EVENT_STREAM
+    thought_tokens = 0
     choices = 1
 
     def __init__(self, request: MessageRequest, call: Call, behaviour: Behaviour) -> None:
@@ -107,12 +112,14 @@ class Message:
         }
 
 
-def read_message_request(body: dict[str, Any], model: DemoModel) -> MessageRequest:
+def _read(body: dict[str, Any], model: DemoModel, request: web.Request) -> MessageRequest:
     """Check a request and count its tokens.
 
     Raises:
         ProviderError: Anthropic would refuse it with status 400.
     """
+    if "anthropic-version" not in request.headers:
+        raise invalid("anthropic-version: header is required")
     most, messages = body.get("max_tokens"), body.get("messages")
     if type(most) is not int or most < 1:
         raise invalid("max_tokens: Field required")
@@ -138,7 +145,7 @@ def read_message_request(body: dict[str, Any], model: DemoModel) -> MessageReque
     )
 
 
-def enter_cached(call: Call, request: MessageRequest, behaviour: Behaviour) -> None:
+def _enter_cached(call: Call, request: MessageRequest, behaviour: Behaviour) -> None:
     """Enter what the cache reads, and writes for as long as was asked: for the longer time first."""
     call.cache_read_tokens = min(behaviour.cache_read_tokens, request.input_tokens) if request.kept else 0
     written_tokens = min(behaviour.cache_write_tokens, request.input_tokens - call.cache_read_tokens)
@@ -148,7 +155,7 @@ def enter_cached(call: Call, request: MessageRequest, behaviour: Behaviour) -> N
         call.cache_write_tokens = written_tokens - call.cache_write_1h_tokens
 
 
-def error_body(error: ProviderError) -> dict[str, Any]:
+def _error_body(error: ProviderError) -> dict[str, Any]:
     """A refusal in Anthropic's shape."""
     kind = _ERROR_TYPES.get(error.status, "api_error")
     return {
@@ -172,3 +179,27 @@ def _kept(value: Any) -> Iterator[str]:
 def _event(kind: str, **members: Any) -> bytes:
     data = json.dumps({"type": kind, **members}, separators=(",", ":"), ensure_ascii=False)
     return f"event: {kind}\ndata: {data}\n\n".encode()
+
+
+def _headers(status: int) -> dict[str, str]:
+    """Headers of every Anthropic answer, https://docs.anthropic.com/en/api/rate-limits#response-headers"""
+    headers = {
+        "request-id": f"req_{secrets.token_hex(12)}",
+        "anthropic-organization-id": "simulator",
+        "anthropic-ratelimit-requests-limit": "4000",
+        "anthropic-ratelimit-requests-remaining": "3999",
+        "anthropic-ratelimit-requests-reset": "2026-01-01T00:00:00Z",
+    }
+    return headers | ({"retry-after": "1"} if status == 429 else {})
+
+
+MESSAGES = Form(
+    protocol="anthropic_messages",
+    account=lambda request: request.headers.get("x-api-key") or bearer(request),
+    call_id=lambda: f"msg_{secrets.token_hex(12)}",
+    read=_read,
+    answer=Message,
+    error_body=_error_body,
+    headers=_headers,
+    enter=_enter_cached,
+)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from demo.catalog import DemoModel
-from demo.simulator.answers import wanted_tokens
+from demo.simulator.answers import openai_form, wanted_tokens
 from demo.simulator.books import Behaviour, Call
 from demo.simulator.errors import invalid
+from demo.simulator.form import EVENT_STREAM
 from demo.simulator.tokens import count_tokens, write_tokens
 
 _ITEM_OVERHEAD_TOKENS = 3
@@ -38,6 +39,8 @@ class ResponseRequest:
 class Response:
     """One answer, of one text or one call of a function, and the ways to write it."""
 
+    content_type = EVENT_STREAM
+    thought_tokens = 0
     choices = 1
 
     def __init__(self, request: ResponseRequest, call: Call, behaviour: Behaviour) -> None:
@@ -152,7 +155,7 @@ def _text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def read_response_request(body: dict[str, Any], model: DemoModel) -> ResponseRequest:
+def _read(body: dict[str, Any], model: DemoModel) -> ResponseRequest:
     """Check a request and count its tokens.
 
     Raises:
@@ -193,3 +196,6 @@ def _function_of(body: dict[str, Any]) -> str | None:
     """The function that the answer calls: the first one, where one is asked for."""
     names = [tool["name"] for tool in body.get("tools") or [] if tool.get("type") == "function"]
     return names[0] if names and body.get("tool_choice") == "required" else None
+
+
+RESPONSES = openai_form("openai_responses", _read, Response)

@@ -1,31 +1,40 @@
-"""The provider's HTTP side: the paths on which it answers, and the pages where a test steers it and reads its books."""
+"""The provider's HTTP side: the paths of all wire formats, and the pages where a test steers it and reads its books."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from demo.catalog import DemoModel, demo_models
-from demo.simulator import messages
-from demo.simulator.answers import Completion
+from demo.simulator.answers import CHAT
 from demo.simulator.books import ACCOUNT_PREFIX, Behaviour, Books, Call
-from demo.simulator.delivery import Request, Written, deliver
+from demo.simulator.delivery import deliver
 from demo.simulator.errors import ProviderError, incorrect_key, invalid, missing_key, ordered_failure
-from demo.simulator.messages import Message, read_message_request
-from demo.simulator.requests import read_body, read_chat_request, requested_model
-from demo.simulator.responses import Response, read_response_request
+from demo.simulator.form import Asked, Form
+from demo.simulator.gemini import GEMINI
+from demo.simulator.messages import MESSAGES
+from demo.simulator.requests import read_body, requested_model
+from demo.simulator.responses import RESPONSES
 
 _MOST_REQUEST_BYTES = 64 * 1024 * 1024
 _INLINE_BYTES = 32 * 1024
-_Request = TypeVar("_Request", bound=Request)
 _log = logging.getLogger("simulator")
+
+_GEMINI_CALL = "models/{model:[^/:]+}:{method:generateContent|streamGenerateContent}"
+_FORMS = {
+    "/v1/chat/completions": CHAT,
+    "/v1/responses": RESPONSES,
+    "/v1/messages": MESSAGES,
+    f"/v1/{_GEMINI_CALL}": GEMINI,
+    f"/v1beta/{_GEMINI_CALL}": GEMINI,
+    # Vertex AI, which has a project and a location in the path.
+    f"/v1/projects/{{project}}/locations/{{location}}/publishers/google/{_GEMINI_CALL}": GEMINI,
+}
 
 
 class Simulator:
@@ -41,9 +50,7 @@ class Simulator:
             [
                 web.get("/", self.show_ready),
                 web.get("/v1/models", self.list_models),
-                web.post("/v1/chat/completions", self.complete_chat),
-                web.post("/v1/responses", self.respond),
-                web.post("/v1/messages", self.write_message),
+                *(web.post(path, partial(self._serve, form=form)) for path, form in _FORMS.items()),
                 web.get("/_behaviour", self.show_behaviour),
                 web.put("/_behaviour", self.set_behaviour),
                 web.get("/_books", self.show_books),
@@ -80,52 +87,20 @@ class Simulator:
         self._books.forget(request.query.get("account"))
         return web.Response(status=204)
 
-    async def complete_chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer_as_openai(request, "openai_chat", read_chat_request, Completion)
-
-    async def respond(self, request: web.Request) -> web.StreamResponse:
-        return await self._answer_as_openai(request, "openai_responses", read_response_request, Response)
-
-    async def write_message(self, request: web.Request) -> web.StreamResponse:
-        account = request.headers.get("x-api-key") or _bearer(request)
+    async def _serve(self, request: web.Request, form: Form) -> web.StreamResponse:
+        """Answer one call in the words of its wire format, and leave in the books what was sent."""
+        account = form.account(request)
         call = self._entered(request, account)
-        call.id = f"msg_{secrets.token_hex(12)}"
+        call.id = form.call_id()
         try:
-            if "anthropic-version" not in request.headers:
-                raise invalid("anthropic-version: header is required")
-            body, model, behaviour = await self._admit(request, account, "anthropic_messages")
-            asked = await _read(read_message_request, body, model, request)
+            body, model, behaviour = await self._admit(request, account, form.protocol)
+            asked = await _read(form, body, model, request)
         except ProviderError as error:
             call.status, call.finished = error.status, True
-            return web.json_response(
-                messages.error_body(error), status=error.status, headers=_anthropic_headers(error.status)
-            )
+            return web.json_response(form.error_body(error), status=error.status, headers=form.headers(error.status))
         call.model, call.stream, call.input_tokens = asked.model, asked.stream, asked.input_tokens
-        messages.enter_cached(call, asked, behaviour)
-        answer = await deliver(request, Message(asked, call, behaviour), call, behaviour, _anthropic_headers(200))
-        _log.info("%s %s", account, call.summary())
-        return answer
-
-    async def _answer_as_openai(
-        self,
-        request: web.Request,
-        protocol: str,
-        read: Callable[[dict[str, Any], DemoModel], _Request],
-        write: Callable[[_Request, Call, Behaviour], Written],
-    ) -> web.StreamResponse:
-        """Answer a call in one of OpenAI's wire formats, which share the key, the headers and the refusals."""
-        started_s = time.monotonic()
-        account = _bearer(request)
-        call = self._entered(request, account)
-        try:
-            body, model, behaviour = await self._admit(request, account, protocol)
-            asked = await _read(read, body, model, request)
-        except ProviderError as error:
-            call.status, call.finished = error.status, True
-            return web.json_response(error.body(), status=error.status, headers=_headers(started_s, error.status))
-        call.model, call.stream, call.input_tokens = asked.model, asked.stream, asked.input_tokens
-        call.cache_read_tokens = min(behaviour.cache_read_tokens, asked.input_tokens)
-        answer = await deliver(request, write(asked, call, behaviour), call, behaviour, _headers(started_s, 200))
+        form.enter(call, asked, behaviour)
+        answer = await deliver(request, form.answer(asked, call, behaviour), call, behaviour, form.headers(200))
         _log.info("%s %s", account, call.summary())
         return answer
 
@@ -147,23 +122,17 @@ class Simulator:
             raise incorrect_key()
         if (failure := self._books.take_failure(account)) is not None:
             raise ordered_failure(failure)
-        body = read_body(await request.read())
+        # Some formats name the model in the path.
+        body = read_body(await request.read()) | request.match_info
         served = {name: model for name, model in self._models.items() if protocol in model.protocols}
         return body, requested_model(body, served), self._books.behaviour(account)
 
 
-async def _read(
-    read: Callable[[dict[str, Any], DemoModel], _Request], body: dict[str, Any], model: DemoModel, request: web.Request
-) -> _Request:
+async def _read(form: Form, body: dict[str, Any], model: DemoModel, request: web.Request) -> Asked:
     """Read the request; a large one, whose tokens take long to count, beside the others."""
     if (request.content_length or 0) <= _INLINE_BYTES:
-        return read(body, model)
-    return await asyncio.to_thread(read, body, model)
-
-
-def _bearer(request: web.Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+        return form.read(body, model, request)
+    return await asyncio.to_thread(form.read, body, model, request)
 
 
 def _known(account: str | None) -> str | None:
@@ -175,34 +144,3 @@ def _named_account(request: web.Request) -> str:
     if _known(account) is None:
         raise web.HTTPBadRequest(text=f"?account= must name an account, {ACCOUNT_PREFIX}…\n")
     return account
-
-
-def _headers(started_s: float, status: int) -> dict[str, str]:
-    """Headers of every OpenAI answer, https://platform.openai.com/docs/api-reference/debugging-requests"""
-    headers: dict[str, Any] = {
-        "x-request-id": f"req_{secrets.token_hex(16)}",
-        "openai-organization": "simulator",
-        "openai-version": "2020-10-01",
-        "openai-processing-ms": int((time.monotonic() - started_s) * 1000),
-        "x-ratelimit-limit-requests": 10_000,
-        "x-ratelimit-limit-tokens": 30_000_000,
-        "x-ratelimit-remaining-requests": 9_999,
-        "x-ratelimit-remaining-tokens": 29_999_000,
-        "x-ratelimit-reset-requests": "6ms",
-        "x-ratelimit-reset-tokens": "0s",
-    }
-    if status == 429:
-        headers["retry-after"] = 1
-    return {name: str(value) for name, value in headers.items()}
-
-
-def _anthropic_headers(status: int) -> dict[str, str]:
-    """Headers of every Anthropic answer, https://docs.anthropic.com/en/api/rate-limits#response-headers"""
-    headers = {
-        "request-id": f"req_{secrets.token_hex(12)}",
-        "anthropic-organization-id": "simulator",
-        "anthropic-ratelimit-requests-limit": "4000",
-        "anthropic-ratelimit-requests-remaining": "3999",
-        "anthropic-ratelimit-requests-reset": "2026-01-01T00:00:00Z",
-    }
-    return headers | ({"retry-after": "1"} if status == 429 else {})

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import httpx
 from anthropic import Anthropic
@@ -39,7 +39,13 @@ CLAUDE: Final[dict[str, Any]] = {
 }
 
 Found = TypeVar("Found")
-Client = TypeVar("Client", OpenAI, Anthropic)
+
+
+class _Closable(Protocol):
+    def close(self) -> object: ...
+
+
+Client = TypeVar("Client", bound=_Closable)
 
 
 def eventually(look: Callable[[], Found | None], *, within_s: float, what: str) -> Found:

@@ -166,7 +166,8 @@ def test_thoughts_are_longer_than_what_is_shown_of_them() -> None:
     assert reading(event(**signed), stream=True, complete=False).sent_bound_tokens is None
     thought = capture("thinking.sse").partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
     assert reading(thought, stream=True, complete=False).sent_bound_tokens is None
-    assert reading(event(**said("abc")), stream=True, complete=False).sent_bound_tokens == 3 + SLACK_TOKENS
+    begun = event(candidates=[{"index": 0}]) + event(**said("abc"))
+    assert reading(begun, stream=True, complete=False).sent_bound_tokens == 3 + SLACK_TOKENS
 
 
 def test_a_count_after_which_more_was_written_is_not_final() -> None:
