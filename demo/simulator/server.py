@@ -13,7 +13,9 @@ from aiohttp import web
 from demo.catalog import DemoModel, demo_models
 from demo.simulator.answers import CHAT
 from demo.simulator.books import ACCOUNT_PREFIX, Behaviour, Books, Call
+from demo.simulator.completions import COMPLETIONS
 from demo.simulator.delivery import deliver
+from demo.simulator.embeddings import EMBEDDINGS
 from demo.simulator.errors import ProviderError, incorrect_key, invalid, missing_key, ordered_failure
 from demo.simulator.form import Asked, Form
 from demo.simulator.gemini import GEMINI
@@ -29,6 +31,8 @@ _GEMINI_CALL = "models/{model:[^/:]+}:{method:generateContent|streamGenerateCont
 _FORMS = {
     "/v1/chat/completions": CHAT,
     "/v1/responses": RESPONSES,
+    "/v1/embeddings": EMBEDDINGS,
+    "/v1/completions": COMPLETIONS,
     "/v1/messages": MESSAGES,
     f"/v1/{_GEMINI_CALL}": GEMINI,
     f"/v1beta/{_GEMINI_CALL}": GEMINI,

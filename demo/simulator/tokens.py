@@ -1,4 +1,4 @@
-"""Tokens of o200k: counted exactly, and texts made of an exact number of them."""
+"""Tokens: counted exactly, and texts made of an exact number of those of o200k."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _OPENERS = (" The", " We", " This", " Here", " Please")
 
 
 @cache
-def _encoding() -> tiktoken.Encoding:
+def _encoding(name: str) -> tiktoken.Encoding:
     os.environ.setdefault("TIKTOKEN_CACHE_DIR", str(_RANKS))
-    return tiktoken.get_encoding("o200k_base")
+    return tiktoken.get_encoding(name)
 
 
-def count_tokens(text: str) -> int:
+def count_tokens(text: str, encoding: str = "o200k_base") -> int:
     """How many tokens a text has; markers such as <|endoftext|> are plain text."""
     pieces = (text[start : start + _PIECE_CHARACTERS] for start in range(0, len(text), _PIECE_CHARACTERS))
-    return sum(len(_encoding().encode_ordinary(piece)) for piece in pieces)
+    return sum(len(_encoding(encoding).encode_ordinary(piece)) for piece in pieces)
 
 
 def write_tokens(count: int, *, seed: str) -> list[str]:

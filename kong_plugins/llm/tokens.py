@@ -31,13 +31,16 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
 
     `texts` holds every text of its messages, `schema_bytes` the size in JSON of what is rendered for the model in a
     way that only the provider knows (tools, response formats). `has_media` tells of images or files, whose tokens
-    have nothing to do with their bytes.
+    have nothing to do with their bytes. `encoded_tokens` came as tokens already. A model may be asked to read several
+    prompts each by itself, and each of `prompts` is as long as its context at most.
     """
 
     texts: tuple[str, ...]
     message_count: int
     schema_bytes: int = 0
     has_media: bool = False
+    encoded_tokens: int = 0
+    prompts: int = 1
 
 
 class ModelFamily(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +115,19 @@ _FAMILIES: Final = (
         ),
     ),
     (
-        re.compile(r"(?:ft:)?(?:gpt-4|gpt-3\.5-turbo|gpt-35-turbo)(?![0-9a-z.])"),
+        # No template stands around what is embedded.
+        re.compile(r"text-embedding-(?:3-small|3-large|ada-002)$"),
+        ModelFamily(
+            encoding="cl100k_base",
+            base_tokens=0,
+            tokens_per_message=1,
+            schema_tokens=0,
+            hides_reasoning=False,
+            output_members=(),
+        ),
+    ),
+    (
+        re.compile(r"(?:ft:)?(?:gpt-4|gpt-3\.5-turbo|gpt-35-turbo|davinci-002|babbage-002)(?![0-9a-z.])"),
         ModelFamily(
             encoding="cl100k_base",
             hides_reasoning=False,
@@ -135,13 +150,14 @@ def family_of(provider_model: str) -> ModelFamily:
 
 def input_bound_tokens(prompt: Prompt, *, provider_model: str, context_window_tokens: int) -> int:
     """The most input tokens that a provider can bill for the prompt; never more than the model can read."""
+    readable_tokens = context_window_tokens * prompt.prompts
     if prompt.has_media:
-        return context_window_tokens
+        return readable_tokens
     family = family_of(provider_model)
     overhead_tokens = family.base_tokens + family.tokens_per_message * prompt.message_count
     schema_tokens = family.schema_tokens + prompt.schema_bytes if prompt.schema_bytes else 0
     text_tokens = _text_bound_tokens(prompt.texts, _loaded.get(family.encoding or ""))
-    return min(overhead_tokens + schema_tokens + text_tokens, context_window_tokens)
+    return min(overhead_tokens + schema_tokens + text_tokens + prompt.encoded_tokens, readable_tokens)
 
 
 def utf8_bytes(text: str) -> int:

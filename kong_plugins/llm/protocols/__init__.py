@@ -15,6 +15,8 @@ from kong_plugins.llm.protocols import (
     bedrock_invoke,
     gemini,
     openai_chat,
+    openai_completions,
+    openai_embeddings,
     openai_responses,
 )
 from kong_plugins.llm.protocols.answers import Answer, Reading
@@ -56,6 +58,8 @@ class WireFormat(Protocol):
 _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
     "openai_chat": openai_chat,
     "openai_responses": openai_responses,
+    "openai_embeddings": openai_embeddings,
+    "openai_completions": openai_completions,
     "anthropic_messages": anthropic_messages,
     "gemini": gemini,
     "bedrock_converse": bedrock_converse,
@@ -66,6 +70,8 @@ _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
 _PATHS: Final[Mapping[str, str]] = {
     r"/v1/chat/completions": "openai_chat",
     r"/v1/responses": "openai_responses",
+    r"/v1/embeddings": "openai_embeddings",
+    r"/v1/completions": "openai_completions",
     r"/v1/messages": "anthropic_messages",
     gemini.PATH: "gemini",
     r"/model/[^/]+/converse(-stream)?": "bedrock_converse",

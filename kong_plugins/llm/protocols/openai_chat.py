@@ -27,10 +27,14 @@ from kong_plugins.llm.protocols.checks import (
 )
 from kong_plugins.llm.protocols.limit_headers import openai_limit_headers
 from kong_plugins.llm.protocols.openai_dialect import (
+    MAX_CHOICES,
+    are_stream_options,
     asked_tiers,
     is_known_tier,
     openai_credential_headers,
     openai_error_body,
+    wants_usage,
+    with_usage,
 )
 from kong_plugins.llm.protocols.openai_usage import read_completion, read_stream
 from kong_plugins.llm.requests import Asked, ModelRequest, Target
@@ -41,7 +45,6 @@ credential_headers = openai_credential_headers
 error_body = openai_error_body
 limit_headers = openai_limit_headers
 
-MAX_CHOICES: Final = 128
 _OUTPUT_MEMBERS: Final = ("max_tokens", "max_completion_tokens")
 _SCHEMA_MEMBERS: Final = ("tools", "functions", "response_format")
 _MEDIA_PARTS: Final = frozenset({"image_url", "file"})
@@ -88,7 +91,7 @@ def parse_request(body: Body, asked: Asked) -> ModelRequest:
         model=model_name(body),
         prompt=_prompt(body, messages),
         stream=body.get("stream") is True,
-        wants_usage=(body.get("stream_options") or {}).get("include_usage") is True,
+        wants_usage=wants_usage(body),
         choices=body.get("n") or 1,
         requested_max_tokens=min(filter(None, map(body.get, _OUTPUT_MEMBERS)), default=None),
         user=body.get("user"),
@@ -107,7 +110,7 @@ def upstream_changes(
         bounds.append(obeyed[0])
     wanted.update(dict.fromkeys(bounds, granted_max_tokens))
     if request.stream:
-        wanted["stream_options"] = (body.get("stream_options") or {}) | {"include_usage": True}
+        wanted["stream_options"] = with_usage(body)
     return {name: value for name, value in wanted.items() if body.get(name) != value}
 
 
@@ -170,17 +173,6 @@ def _texts(messages: list[dict[str, Any]]) -> Iterator[str]:
                 yield from strings_in(value, names=True)
 
 
-def _are_stream_options(value: Any, name: str) -> None:
-    if value is None:
-        return
-    if not isinstance(value, dict):
-        raise InvalidRequest(f"{name} must be an object.", param=name)
-    for option, setting in value.items():
-        if option not in ("include_usage", "include_obfuscation"):
-            raise InvalidRequest("This stream option is not available through this gateway.", param=name)
-        is_flag(setting, f"{name}.{option}")
-
-
 def _are_tools(value: Any, name: str) -> None:
     for index, tool in enumerate(items_of(value, name)):
         if not isinstance(tool, dict) or tool.get("type") not in ("function", "custom"):
@@ -193,7 +185,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "model": passes,
     "messages": passes,
     "stream": is_flag,
-    "stream_options": _are_stream_options,
+    "stream_options": are_stream_options,
     "max_tokens": is_count(MAX_TOKENS),
     "max_completion_tokens": is_count(MAX_TOKENS),
     "n": is_count(MAX_CHOICES),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from kong_plugins.llm.body import Body
-from kong_plugins.llm.errors import BursarError, InsufficientQuota, RateLimitExceeded
-from kong_plugins.llm.protocols.checks import is_one_of
+from kong_plugins.llm.errors import BursarError, InsufficientQuota, InvalidRequest, RateLimitExceeded
+from kong_plugins.llm.protocols.checks import is_flag, is_one_of
 from kong_plugins.llm.usage import STANDARD_TIER
 
+MAX_CHOICES: Final = 128
 # What OpenAI and those who speak as it does call their tiers, by the names of ours. Groq's own is "on_demand".
 # https://developers.openai.com/api/docs/guides/fast-mode, https://console.groq.com/docs/service-tiers
 _SERVED_TIERS: Final[Mapping[str, str]] = {
@@ -55,6 +56,28 @@ def asked_tiers(body: Body) -> tuple[str, ...]:
 def served_tier(told: object) -> str | None:
     """The tier that an answer names, by our name for it; None where it names none that has a price."""
     return _SERVED_TIERS.get(told) if isinstance(told, str) else None
+
+
+def wants_usage(body: Body) -> bool:
+    """Whether the client has asked for the usage chunk of its stream."""
+    return (body.get("stream_options") or {}).get("include_usage") is True
+
+
+def with_usage(body: Body) -> dict[str, object]:
+    """The client's stream options, with usage at the end of the stream."""
+    return (body.get("stream_options") or {}) | {"include_usage": True}
+
+
+def are_stream_options(value: Any, name: str) -> None:
+    """Raises: InvalidRequest: an option is not known to leave the price alone."""
+    if value is None:
+        return
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"{name} must be an object.", param=name)
+    for option, setting in value.items():
+        if option not in ("include_usage", "include_obfuscation"):
+            raise InvalidRequest("This stream option is not available through this gateway.", param=name)
+        is_flag(setting, f"{name}.{option}")
 
 
 def _error_type(error: BursarError) -> str:

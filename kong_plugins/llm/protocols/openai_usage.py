@@ -1,4 +1,4 @@
-"""Usage in OpenAI's chat answers, streamed and not, read from the two ends of the body that the tap kept.
+"""Usage in OpenAI's answers to chats and completions, streamed and not, read from the two ends that the tap kept.
 
 The order is exact, then bounded, never zero for lack of reading. What a model writes lies inside JSON strings, where
 every quote is escaped; so text that looks like usage is never taken for the provider's own.
@@ -60,7 +60,10 @@ class _Document(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
+    """A piece of an answer: a chat's delta, or a completion's text."""
+
     delta: dict[str, Any] = {}
+    text: str = ""
 
 
 class _Chunk(msgspec.Struct):
@@ -126,14 +129,15 @@ def _sent_bound_tokens(answer: Answer, events: list[Event]) -> int:
 
 
 def _content_bytes(event: Event) -> int:
-    """The bytes of all texts in a chunk's deltas; the whole event where it cannot be read."""
+    """The bytes of all texts in a chunk; the whole event where it cannot be read."""
     if event.data in (b"", _DONE):
         return 0
     try:
         chunk = msgspec.json.decode(event.data, type=_Chunk)
     except msgspec.DecodeError:
         return event.size_bytes
-    return sum(utf8_bytes(text) for choice in chunk.choices or () for text in strings_in(choice.delta, names=False))
+    told = ([choice.delta, choice.text] for choice in chunk.choices or ())
+    return sum(utf8_bytes(text) for pieces in told for text in strings_in(pieces, names=False))
 
 
 def _document(data: bytes) -> _Document:

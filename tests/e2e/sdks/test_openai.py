@@ -22,6 +22,27 @@ CHAT_TOOL: ChatCompletionFunctionToolParam = {
 }
 TOOL: FunctionToolParam = {"type": "function", "name": "leave_note", "parameters": PARAMETERS, "strict": False}
 
+EMBEDDINGS: dict[str, Any] = {
+    "protocol": "openai_embeddings",
+    "provider_model": "text-embedding-3-small",
+    "price": {
+        "input_usd_per_mtok": "0.02",
+        "cache_read_usd_per_mtok": "0.02",
+        "cache_write_usd_per_mtok": "0.02",
+        "output_usd_per_mtok": "0",
+    },
+}
+COMPLETIONS: dict[str, Any] = {
+    "protocol": "openai_completions",
+    "provider_model": "gpt-3.5-turbo-instruct",
+    "price": {
+        "input_usd_per_mtok": "1.50",
+        "cache_read_usd_per_mtok": "1.50",
+        "cache_write_usd_per_mtok": "1.50",
+        "output_usd_per_mtok": "2.00",
+    },
+}
+
 
 class Note(BaseModel):
     note: str
@@ -143,3 +164,35 @@ def test_what_cannot_be_metered_of_responses_raises_the_sdks_own_errors(system: 
 
     assert caught.value.param == "background"
     assert team.books() == []
+
+
+def test_embeddings_of_texts_and_of_tokens_are_booked_by_what_was_read(system: System) -> None:
+    team = system.new_team("sdk-embeddings", **EMBEDDINGS)
+    sdk = team.sdk()
+
+    one = sdk.embeddings.create(model=team.model, input="Where is my parcel?")
+    many = sdk.embeddings.create(model=team.model, input=["Where", "is", "it?"], encoding_format="float", dimensions=3)
+    encoded = sdk.embeddings.create(model=team.model, input=[[9241, 374], [856, 35014, 30]])
+
+    assert [len(answer.data) for answer in (one, many, encoded)] == [1, 3, 2]
+    assert {len(one.data[0].embedding), len(many.data[0].embedding)} == {1536, 3}
+    rows = team.booked(3)
+    read_tokens = sorted(answer.usage.prompt_tokens for answer in (one, many, encoded))
+    assert sorted(row["input_tokens"] for row in rows) == read_tokens
+    assert {(row["output_tokens"], row["response_model"]) for row in rows} == {(0, "text-embedding-3-small")}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_legacy_completions_are_booked_with_all_that_was_written(system: System, stream: bool) -> None:
+    team = system.new_team("sdk-completions", **COMPLETIONS)
+    sdk = team.sdk()
+
+    if stream:
+        chunks = list(sdk.completions.create(model=team.model, prompt="Once", n=2, max_tokens=9, stream=True))
+        assert all(chunk.choices for chunk in chunks)
+    else:
+        answer = sdk.completions.create(model=team.model, prompt=["Once", "upon a time"], n=1, best_of=3)
+        assert len(answer.choices) == 2
+
+    [row] = team.booked()
+    assert row["output_tokens"] == (2 * 9 if stream else 2 * 3 * 16)

@@ -13,6 +13,8 @@ local OPENAI_BODY = '{"error":{"message":"%s","type":"server_error","param":null
 local BODIES = {
   openai_chat = OPENAI_BODY,
   openai_responses = OPENAI_BODY,
+  openai_embeddings = OPENAI_BODY,
+  openai_completions = OPENAI_BODY,
   anthropic_messages = '{"type":"error","error":{"type":"api_error","message":"%s","code":"%s","param":null}}',
   gemini = '{"error":{"code":503,"message":"%s","status":"UNAVAILABLE","details":['
     .. '{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"POLICY_UNAVAILABLE","domain":"bursar",'

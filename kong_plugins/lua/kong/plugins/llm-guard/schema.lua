@@ -18,6 +18,8 @@ return {
               one_of = {
                 "openai_chat",
                 "openai_responses",
+                "openai_embeddings",
+                "openai_completions",
                 "anthropic_messages",
                 "bedrock_converse",
                 "bedrock_invoke",
