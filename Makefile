@@ -59,6 +59,10 @@ format: setup ## put the code into its usual form
 smoke: setup ## start a system of its own, make two calls, compare ledger and provider's books, stop
 	@$(BIN)/python -m stack smoke
 
+.PHONY: smoke-observe
+smoke-observe: setup ## the same on a route that is only observed: what passes, and what the ledger says of it
+	@$(BIN)/python -m stack smoke-observe
+
 .PHONY: test-cap
 test-cap: setup ## 128 requests at once against a cap of eight calls
 	@$(BIN)/pytest tests/e2e/test_cap.py

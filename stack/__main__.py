@@ -1,4 +1,5 @@
-"""`python -m stack run`: the whole system in the foreground. `python -m stack smoke`: start it, try it, stop it.
+"""`python -m stack run`: the whole system in the foreground. `python -m stack smoke` or `smoke-observe`: start it, try
+it, stop it.
 `python -m stack gateway`: say which gateway the environment names, or why there is none."""
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 from stack.errors import StackError, StartError
 from stack.gateway import gateway_from
 from stack.log_view import LogView
+from stack.observe_smoke import observe_smoke
 from stack.ports import Ports, ports_from
 from stack.smoke import smoke
 from stack.system import PROGRAM_NAMES, Stack
@@ -28,12 +30,12 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="stack", description="The whole system on this machine.")
-    parser.add_argument("command", choices=["run", "smoke", "gateway"])
+    parser.add_argument("command", choices=["run", "smoke", "smoke-observe", "gateway"])
     command = parser.parse_args().command
     for stop_signal in _STOP_SIGNALS:
         signal.signal(stop_signal, _stop)
     try:
-        return {"run": _run, "smoke": smoke, "gateway": _name_gateway}[command]()
+        return {"run": _run, "smoke": smoke, "smoke-observe": observe_smoke, "gateway": _name_gateway}[command]()
     except StackError as error:
         sys.stderr.write(f"\n{error}\n")
         return 1

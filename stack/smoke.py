@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,28 +33,38 @@ def smoke() -> int:
     Raises:
         StackError: the system did not start, or did the wrong thing.
     """
-    run = Path(tempfile.mkdtemp(prefix="bursar-smoke-"))
+    return with_own_system("smoke", _try_out)
+
+
+def with_own_system(name: str, try_out: Callable[[dict[str, Any]], None]) -> int:
+    """Start a system, try something out on it, and stop it.
+
+    Raises:
+        StackError: the system did not start, or did the wrong thing.
+    """
+    run = Path(tempfile.mkdtemp(prefix=f"bursar-{name}-"))
     try:
-        with Stack(run, settings={"BURSAR_DEMO_TOKEN_MS": "10"}, say=_say) as stack:
-            _say("calling")
-            _try_out(stack.ready)
+        with Stack(run, settings={"BURSAR_DEMO_TOKEN_MS": "10"}, say=say) as stack:
+            say("calling")
+            try_out(stack.ready)
     except StackError:
-        _say(f"the logs are in {run / 'logs'}")
+        say(f"the logs are in {run / 'logs'}")
         raise
     shutil.rmtree(run)
-    print("smoke: ok")
+    print(f"{name}: ok")
     return 0
 
 
 def _try_out(ready: dict[str, Any]) -> None:
     client = openai.OpenAI(base_url=f"{ready['gateway']}/v1", api_key=ready["keys"][_KEY], max_retries=0, timeout=60)
     calls = [_plain_call(client), _streamed_call(client)]
-    books = {call["client_request_id"]: call for call in _books(ready)}
-    if sorted(books) != sorted(calls):
-        raise SmokeError(f"the provider's books have the calls {sorted(books)}, not {sorted(calls)}")
+    booked = {call["client_request_id"]: call for call in books(ready)}
+    if sorted(booked) != sorted(calls):
+        raise SmokeError(f"the provider's books have the calls {sorted(booked)}, not {sorted(calls)}")
     for request_id in calls:
-        _compare(request_id, books[request_id], _ledger_row(ready, request_id))
-    _check_spend(ready, list(books.values()))
+        [row] = ledger_rows(ready, 1, request_id=request_id)
+        compare_with_books(booked[request_id], row)
+    _check_spend(ready, list(booked.values()))
 
 
 def _plain_call(client: openai.OpenAI) -> str:
@@ -75,30 +86,37 @@ def _streamed_call(client: openai.OpenAI) -> str:
     return answer.headers["x-bursar-request-id"]
 
 
-def _books(ready: dict[str, Any]) -> list[dict[str, Any]]:
+def books(ready: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the provider has billed, in the order of the calls' arrival."""
     calls: list[dict[str, Any]] = httpx.get(f"{ready['provider']}/_books").json()["calls"]
     return calls
 
 
-def _ledger_row(ready: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """The call's only row, which must come by itself within seconds."""
+def ledger_rows(ready: Mapping[str, Any], count: int, **query: str) -> list[dict[str, Any]]:
+    """The only rows that answer the query, newest first, which must come by themselves within seconds.
+
+    Raises:
+        SmokeError: there are more, or one is of a call that was not posted.
+    """
     rows: list[dict[str, Any]] = []
 
     def look() -> bool:
-        rows[:] = _api(ready, "/api/v1/events", request_id=request_id)["results"]
-        return bool(rows)
+        rows[:] = _api(ready, "/api/v1/events", **query)["results"]
+        return len(rows) >= count
 
-    eventually(look, f"the ledger, asked for call {request_id},", within_s=_LEDGER_WITHIN_S)
-    if len(rows) != 1 or rows[0]["kind"] != "posted":
-        raise SmokeError(f"the ledger has {[row['kind'] for row in rows]} for call {request_id}, not one posted row")
-    return rows[0]
+    eventually(look, f"the ledger, asked for {query},", within_s=_LEDGER_WITHIN_S)
+    if len(rows) > count or any(row["kind"] != "posted" for row in rows):
+        raise SmokeError(f"the ledger has {[row['kind'] for row in rows]} for {query}, not {count} posted")
+    return rows
 
 
-def _compare(request_id: str, booked: dict[str, Any], row: dict[str, Any]) -> None:
+def compare_with_books(booked: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+    """Raises: SmokeError: the provider's books and the ledger's row say something else of a call."""
+    request_id = row["request_id"]
     for name in _AMOUNTS:
         if booked[name] != row[name]:
             raise SmokeError(f"call {request_id}: {name} is {row[name]} in the ledger, {booked[name]} in the books")
-    _say(f"{request_id}: {row['input_tokens']} + {row['output_tokens']} tokens, {row['amount_nusd']} nUSD in both")
+    say(f"{request_id}: {row['input_tokens']} + {row['output_tokens']} tokens, {row['amount_nusd']} nUSD in both")
 
 
 def _check_spend(ready: dict[str, Any], booked: list[dict[str, Any]]) -> None:
@@ -109,7 +127,7 @@ def _check_spend(ready: dict[str, Any], booked: list[dict[str, Any]]) -> None:
         raise SmokeError(f"the team's spend is {found}, the provider's books say {expected}")
 
 
-def _api(ready: dict[str, Any], path: str, **query: str) -> Any:
+def _api(ready: Mapping[str, Any], path: str, **query: str) -> Any:
     headers = {"authorization": f"Token {ready['api_token']}"}
     answer = httpx.get(f"{ready['control_plane']}{path}", params=query, headers=headers)
     if answer.is_error:
@@ -117,6 +135,6 @@ def _api(ready: dict[str, Any], path: str, **query: str) -> Any:
     return answer.json()
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     sys.stdout.write(f"smoke: {text}\n")
     sys.stdout.flush()

@@ -51,11 +51,12 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Call:
     """One line of the books. Refused calls stand here too, with no tokens; without an account where the
     key was not one of ours. `header_names` are those of the request, so that a test can ask what a
-    gateway has let through."""
+    gateway has let through, `body_sha256` the digest of its body, which says whether it has been changed."""
 
     account: str | None
     client_request_id: str | None
     header_names: tuple[str, ...] = ()
+    body_sha256: str = ""
     model: DemoModel | None = None
     stream: bool = False
     status: int = 200
@@ -90,9 +91,11 @@ class Call:
 
     def as_row(self) -> dict[str, Any]:
         """The line as `GET /_books` shows it."""
-        names = ("id", "client_request_id", "header_names", "account", "stream", "status", "finished", "amount_nusd")
+        names = ("id", "client_request_id", "header_names", "body_sha256", "account", "stream", "status", "finished")
         tokens = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens")
-        return {"model": self.model and self.model.name} | {name: getattr(self, name) for name in names + tokens}
+        return {"model": self.model and self.model.name, "amount_nusd": self.amount_nusd} | {
+            name: getattr(self, name) for name in names + tokens
+        }
 
 
 class Books:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from functools import partial
 from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from demo.catalog import DemoModel, demo_models
 from demo.simulator.answers import CHAT
@@ -25,6 +27,7 @@ from demo.simulator.responses import RESPONSES
 
 _MOST_REQUEST_BYTES = 64 * 1024 * 1024
 _INLINE_BYTES = 32 * 1024
+_BODY_DIGEST = "body_sha256"
 _log = logging.getLogger("simulator")
 
 _GEMINI_CALL = "models/{model:[^/:]+}:{method:generateContent|streamGenerateContent}"
@@ -49,7 +52,7 @@ class Simulator:
         self._models = {name: model for model in demo_models() for name in (model.name, model.snapshot)}
 
     def application(self) -> web.Application:
-        application = web.Application(client_max_size=_MOST_REQUEST_BYTES)
+        application = web.Application(client_max_size=_MOST_REQUEST_BYTES, middlewares=[_digest])
         application.add_routes(
             [
                 web.get("/", self.show_ready),
@@ -110,7 +113,8 @@ class Simulator:
 
     def _entered(self, request: web.Request, account: str | None) -> Call:
         names = tuple(sorted({name.lower() for name in request.headers}))
-        return self._books.enter(Call(_known(account), request.headers.get("x-client-request-id"), names))
+        call = Call(_known(account), request.headers.get("x-client-request-id"), names, request[_BODY_DIGEST])
+        return self._books.enter(call)
 
     async def _admit(
         self, request: web.Request, account: str | None, protocol: str
@@ -130,6 +134,13 @@ class Simulator:
         body = read_body(await request.read()) | request.match_info
         served = {name: model for name, model in self._models.items() if protocol in model.protocols}
         return body, requested_model(body, served), self._books.behaviour(account)
+
+
+@web.middleware
+async def _digest(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Note what exactly has arrived, before anybody reads it."""
+    request[_BODY_DIGEST] = hashlib.sha256(await request.read()).hexdigest()
+    return await handler(request)
 
 
 async def _read(form: Form, body: dict[str, Any], model: DemoModel, request: web.Request) -> Asked:

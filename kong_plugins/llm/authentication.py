@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, TeamMismatch
-from kong_plugins.llm.keys import KeyRecord, key_id_of, key_matches, principal_of
+from kong_plugins.llm.keys import KeyRecord, Principal, key_id_of, key_matches, principal_of
 from kong_plugins.llm.known_keys import KnownKeys, invalid_key
 from kong_plugins.llm.requests import OPTION_PREFIX, Caller, chosen_user
 from kong_plugins.llm.store import Store
@@ -55,37 +55,60 @@ class Authenticator:
             InvalidRequest: a header of Bursar's own is unclear, or `x-user-id` where the key speaks for users.
             PolicyUnavailable: the store does not answer, and the key was not read shortly before.
         """
-        record = self._record_of(_presented_key(headers, query))
+        record = self.record_of(_presented_key(headers, query))
         _check_team(headers, record)
-        return Caller(
-            principal=principal_of(record, user=_user(headers, record)),
-            content_length=_content_length(headers),
-            content_encoding=_content_encoding(headers),
-            trace_id=_trace_id(headers),
-            betas=_betas(headers),
-            options=_options(headers),
+        return caller_with(
+            headers,
+            principal_of(record, user=_user(headers, record)),
             dry_run=is_dry_run(headers),
             may_degrade=may_degrade(headers),
             takes_partial=takes_partial(headers),
             max_wait_ms=max_wait_ms(headers),
         )
 
-    def _record_of(self, key: str) -> KeyRecord:
+    def record_of(self, key: str) -> KeyRecord:
+        """The record of a key that is in force.
+
+        Raises:
+            InvalidApiKey: there is no such key, or it is not in force.
+            PolicyUnavailable: the store does not answer, and the key was not read shortly before.
+        """
         key_id = key_id_of(key)
         if key_id is None:
             raise invalid_key()
         return self._keys.in_force(key_id, matches=lambda record: key_matches(key, record, self._key_pepper))
 
 
+def caller_with(headers: Headers, principal: Principal, **more: Any) -> Caller:
+    """The principal as the caller of a request with these headers, with what else its later steps need to know."""
+    return Caller(
+        principal=principal,
+        content_length=_content_length(headers),
+        content_encoding=_content_encoding(headers),
+        trace_id=_trace_id(headers),
+        betas=_betas(headers),
+        options=_options(headers),
+        **more,
+    )
+
+
+def presented_keys(headers: Headers, query: str) -> list[str]:
+    """Every key that the request presents."""
+    return [*(_key_in(name, value) for name in KEY_HEADERS for value in headers.get(name, ())), *_asked_keys(query)]
+
+
 def _presented_key(headers: Headers, query: str) -> str:
     """The one key that the request presents, maybe in several headers."""
-    asked = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == KEY_ARGUMENT]
-    keys = {_key_in(name, value) for name in KEY_HEADERS for value in headers.get(name, ())} | {*asked}
-    if any(len(headers.get(name, ())) > 1 for name in KEY_HEADERS) or len(asked) > 1 or len(keys) > 1:
+    keys = set(presented_keys(headers, query))
+    if any(len(headers.get(name, ())) > 1 for name in KEY_HEADERS) or len(_asked_keys(query)) > 1 or len(keys) > 1:
         raise InvalidApiKey("Send your API key once, in one header.")
     if not keys:
         raise InvalidApiKey("Send your API key in the header 'Authorization: Bearer <key>'.")
     return keys.pop()
+
+
+def _asked_keys(query: str) -> list[str]:
+    return [value for name, value in parse_qsl(query, keep_blank_values=True) if name == KEY_ARGUMENT]
 
 
 def _key_in(name: str, value: str) -> str:

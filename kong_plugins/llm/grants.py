@@ -117,7 +117,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 class Meter(msgspec.Struct, frozen=True, kw_only=True):
     """All that settling a call needs; opaque to Kong, through which it travels as JSON. `is_marked`: its deployment had
-    failed others when the call was admitted."""
+    failed others when the call was admitted. `observed`: nobody has decided on the call, and nothing was held."""
 
     facts: CallFacts
     terms: Terms
@@ -127,6 +127,12 @@ class Meter(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool
     thinks: bool | None = None
     is_marked: bool = False
+    observed: bool = False
+
+    @property
+    def most_nusd(self) -> int:
+        """The most that the call is charged where its usage is not known: what is held, or could have been."""
+        return (self.terms.cost_nusd or 0) if self.observed else self.hold_nusd
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):

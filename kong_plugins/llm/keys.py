@@ -19,6 +19,9 @@ import msgspec
 
 from kong_plugins.llm.release import Tier
 
+# The team, and the key, of observed calls of which nothing better is known.
+UNATTRIBUTED: Final = "unattributed"
+KEY_PREFIX: Final = "bsr_"
 _ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _KEY_PATTERN: Final = re.compile(r"bsr_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})_([0-9A-Za-z]{6})")
 _KEY_ID_LENGTH: Final = 12

@@ -109,7 +109,8 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     Where `is_last` is false another candidate is tried after this one: being refused is no event then. A call that
     `may_wait` is told its `place` in line, with which it asks again, and with how long it has waited; `patience_ms` is
     how long it would at most, if that is less than a rule allows. Where Redis is away, one that may go on
-    `without_redis` does, if this gateway's own count of its limits lets it.
+    `without_redis` does, if this gateway's own count of its limits lets it. Of one that is only `observed`, money and
+    tokens are not held.
 
     `deployment` is who would serve it, and is passed over while it is failing and one of the `others` is not: those of
     the candidates that would be tried after it.
@@ -134,6 +135,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     without_redis: bool = False
     deployment: str | None = None
     others: tuple[str, ...] = ()
+    observed: bool = False
 
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
@@ -242,6 +244,21 @@ def checks_for(
             for check in _budget_checks(
                 budget, subject, principal.tier, costs, least_nusd, _periods(document, budget, now_ms)
             )
+        ),
+    )
+
+
+def reporting_only(
+    limits: Iterable[LimitCheck], budgets: Iterable[BudgetCheck]
+) -> tuple[tuple[LimitCheck, ...], tuple[BudgetCheck, ...]]:
+    """The same checks of a call that nothing stops: each that would have refused it says so, and there are no lines."""
+    return (
+        tuple(msgspec.structs.replace(check, shadow=True, queue_ms=None) for check in limits),
+        tuple(
+            msgspec.structs.replace(
+                check, shadow=check.shadow or check.refuses, refuses=False, queue_ms=None, degrade_at_percent=None
+            )
+            for check in budgets
         ),
     )
 

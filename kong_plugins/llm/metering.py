@@ -139,7 +139,7 @@ def settled_fields(call: FinishedCall, settlement: Settlement) -> bytes:
         response_model=settlement.response_model,
         quality=settlement.quality,
         service_tier=settlement.service_tier,
-        granted_max_tokens=call.meter.terms.max_tokens,
+        granted_max_tokens=None if call.meter.observed else call.meter.terms.max_tokens,
         latency_ms=call.latency_ms,
         first_token_ms=call.first_byte_ms,
         **msgspec.structs.asdict(settlement.usage or Usage()),
@@ -173,11 +173,11 @@ def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
         usage = msgspec.structs.replace(
             _with_writes(reading.input_usage, meter, reading), output_tokens=output_tokens, units=terms.units
         )
-        return usage, "partial", min(meter.hold_nusd, _cost_nusd(terms, usage, reading))
+        return usage, "partial", min(meter.most_nusd, _cost_nusd(terms, usage, reading))
     bound = Usage(input_tokens=terms.input_bound_tokens, output_tokens=output_tokens, units=terms.units)
     if sent_tokens is None:
-        return bound, "upper_bound", meter.hold_nusd
-    return bound, "partial", min(meter.hold_nusd, terms.worst_cost_nusd(output_tokens))
+        return bound, "upper_bound", meter.most_nusd
+    return bound, "partial", min(meter.most_nusd, terms.worst_cost_nusd(output_tokens))
 
 
 def _cost_nusd(terms: Terms, usage: Usage, reading: Reading) -> int:

@@ -16,9 +16,11 @@ from kong_plugins.llm.admission import Admission
 from kong_plugins.llm.authentication import Authenticator
 from kong_plugins.llm.journal import Journal
 from kong_plugins.llm.marks import Marks
+from kong_plugins.llm.observation import Observer
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.settings import EdgeSettings, edge_settings
 from kong_plugins.llm.store import Store
+from kong_plugins.llm.tokens import warm_up
 
 
 @cache
@@ -43,6 +45,7 @@ def authenticator() -> Authenticator:
 
 @cache
 def admission() -> Admission:
+    warm_up()
     started = Admission(store(), settings(), outbox=outbox("llm-rate-limit"), tokens=access_tokens())
     access_tokens().start(started.token_sources)
     return started
@@ -52,6 +55,11 @@ def admission() -> Admission:
 def access_tokens() -> AccessTokens:
     """The access tokens of the process that puts them on requests."""
     return AccessTokens()
+
+
+@cache
+def observer() -> Observer:
+    return Observer(store(), settings(), outbox=outbox("llm-rate-limit"))
 
 
 @cache

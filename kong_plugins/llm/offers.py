@@ -104,8 +104,7 @@ class Offers:
 
     def _offer(self, candidate: Candidate) -> Offer:
         deployment = candidate.deployment
-        price = _price_of(candidate, self._call.request, self._admitted_at_ms)
-        terms = _terms(candidate, self._call.request, price)
+        terms = terms_of(candidate, self._call.request, self._call.caller, at_ms=self._admitted_at_ms)
         facts = _facts(self._call, candidate, terms, release=self.table.document.number)
         return Offer(
             deployment=deployment,
@@ -246,18 +245,20 @@ def _price_of(candidate: Candidate, request: ModelRequest, at_ms: int) -> Price 
     return price if price is not None and price.knows(request.service_tiers) else None
 
 
-def _terms(candidate: Candidate, request: ModelRequest, price: Price | None) -> Terms:
+def terms_of(candidate: Candidate, request: ModelRequest, caller: Caller, *, at_ms: int) -> Terms:
+    """What the candidate may use for the caller's request, at the price that is in force."""
     model = candidate.model
     most_tokens = min(request.requested_max_tokens or model.default_output_tokens, model.max_output_tokens)
+    own_tokens = input_bound_tokens(
+        request.prompt,
+        provider_model=candidate.deployment.provider_model,
+        context_window_tokens=model.context_window_tokens,
+    )
     return Terms(
-        input_bound_tokens=input_bound_tokens(
-            request.prompt,
-            provider_model=candidate.deployment.provider_model,
-            context_window_tokens=model.context_window_tokens,
-        ),
+        input_bound_tokens=min(own_tokens + caller.extra_input_tokens, model.context_window_tokens),
         max_tokens=most_tokens if request.has_output else 0,
         choices=request.choices,
-        price=price,
+        price=_price_of(candidate, request, at_ms),
         thinking_tokens=request.thinking_tokens,
         more_thinking_tokens=_more_thinking_tokens(candidate, request),
         writes_1h=request.writes_1h,

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
+from kong_plugins.llm.admission import Admission
 from kong_plugins.llm.errors import BursarError, PolicyUnavailable
 from kong_plugins.llm.failures import Failure
 from kong_plugins.llm.grants import Grant, Meter
 from kong_plugins.llm.metering import FinishedCall
+from kong_plugins.llm.observation import Observer, RouteCalls
 from kong_plugins.llm.protocols import error_head, wire_format
 from kong_plugins.llm.protocols.answers import Answer
 from kong_plugins.llm.requests import Caller
@@ -35,11 +37,6 @@ def request_body(kong: Any) -> bytes:
     return _bytes(kong.request.get_raw_body(_WHOLE_BODY) or b"")
 
 
-def request_path(kong: Any) -> str:
-    """The path of the request, as its route was chosen by it."""
-    return str(kong.request.get_path())
-
-
 def request_target(kong: Any, protocol: str) -> str:
     """The path and the query of the request as they came; empty where its wire format says nothing in them."""
     return str(kong.request.get_path_with_query()) if wire_format(protocol).READS_TARGET else ""
@@ -58,8 +55,8 @@ def set_caller(kong: Any, caller: Caller) -> None:
     kong.client.authenticate({"id": team, "username": principal.team, "custom_id": team}, {"id": principal.key})
 
 
-def caller(kong: Any) -> Caller:
-    """The caller that `llm-key-auth` has resolved.
+def caller(kong: Any, extra_input_tokens: int = 0) -> Caller:
+    """The caller that `llm-key-auth` has resolved; plugins behind the guard add so much to its prompt at most.
 
     Raises:
         PolicyUnavailable: there is none: that plugin is not on the route, or Kong went on without it.
@@ -67,7 +64,36 @@ def caller(kong: Any) -> Caller:
     data = kong.ctx.shared.get("llm_principal")
     if data is None:
         raise PolicyUnavailable("The caller could not be determined. Try again.", retry_after_ms=1000)
-    return msgspec.json.decode(data, type=Caller)
+    return _caller(data, extra_input_tokens)
+
+
+def consumer_name(kong: Any) -> str | None:
+    """What Kong's own authentication plugins have found out: the consumer's custom id, or else its user name."""
+    consumer = kong.client.get_consumer() or {}
+    return consumer.get("custom_id") or consumer.get("username")
+
+
+def set_observed_caller(kong: Any, caller: Caller) -> None:
+    """Pass the caller on to the next plugin; to Kong it stays whoever it was."""
+    if not caller.principal.organization:
+        kong.log.err("set config.organization of llm-key-auth: no call on this route is counted")
+        return
+    kong.ctx.shared.set("llm_principal", msgspec.json.encode(caller).decode())
+
+
+def observe(kong: Any, observer: Observer, calls: RouteCalls) -> None:
+    """Look at a call and let it go on; one whose caller `llm-key-auth` did not look at is not known to anybody, and
+    a request without a body calls no model."""
+    data = kong.ctx.shared.get("llm_principal")
+    if data is None:
+        return
+    caller = _caller(data, calls.extra_input_tokens)
+    body = request_body(kong) if observer.reads(caller) else b""
+    if not body and observer.reads(caller):
+        return
+    observation = observer.observe(caller, body, calls, asked_at=request_target(kong, calls.protocol))
+    with observer.giving_out(observation):
+        kong.ctx.shared.set("llm_observation", observation.table())
 
 
 def beat(kong: Any) -> None:
@@ -85,6 +111,11 @@ def answer(kong: Any, content: object, **more_headers: str) -> None:
     """Answer a question with JSON. Nothing may be asked of Kong after this."""
     headers = {"content-type": "application/json", "cache-control": "no-store", **more_headers}
     kong.response.exit(200, msgspec.json.encode(content).decode(), headers)
+
+
+def answer_question(kong: Any, admission: Admission, caller: Caller, question: str) -> None:
+    """Answer how the key's own limits stand, or which models it may use. Raises: BursarError."""
+    return answer(kong, admission.standing(caller) if question == "limits" else admission.models(caller, _path(kong)))
 
 
 def answer_dry_run(kong: Any, content: object) -> None:
@@ -138,6 +169,15 @@ def warn_of_refused_credential(kong: Any, call: FinishedCall) -> None:
         f"the provider {facts.provider} refuses the credential of the deployment {facts.deployment} ({call.status}):"
         f" other deployments serve its calls, as far as there are any"
     )
+
+
+def _caller(data: str, extra_input_tokens: int) -> Caller:
+    return msgspec.structs.replace(msgspec.json.decode(data, type=Caller), extra_input_tokens=extra_input_tokens)
+
+
+def _path(kong: Any) -> str:
+    """The path of the request, as its route was chosen by it."""
+    return str(kong.request.get_path())
 
 
 def _bytes(text: str | bytes) -> bytes:

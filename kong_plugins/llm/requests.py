@@ -20,7 +20,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """A principal with what later steps need to know of its request's headers. `dry_run`: it only asks; `max_wait_ms`:
     how long it may wait in a line, None for as long as it takes; `may_degrade`: another model may serve it;
     `takes_partial`: it goes on with fewer tokens than it asks for; `betas`: the provider's trials it takes part in;
-    `options`: the headers, by their names, that begin with `OPTION_PREFIX`."""
+    `options`: the headers, by their names, that begin with `OPTION_PREFIX`.
+
+    `extra_input_tokens`: what plugins behind the guard add to its prompt at most. `would_be_refused`: the code of the
+    error that it would get, were its route not only observed."""
 
     principal: Principal
     content_length: int | None = None
@@ -32,6 +35,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     max_wait_ms: int | None = None
     may_degrade: bool = True
     takes_partial: bool = True
+    extra_input_tokens: int = 0
+    would_be_refused: str | None = None
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

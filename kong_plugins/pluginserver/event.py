@@ -31,9 +31,18 @@ class Event:
     """A handler's run. kong_pdk's `Kong` object, which the handler gets, speaks through `put` and `get`."""
 
     def __init__(
-        self, event_id: int, handler: Callable[[Any], None], phase: str, *, protocol: str, step_timeout_s: float
+        self,
+        event_id: int,
+        handler: Callable[[Any], None],
+        phase: str,
+        *,
+        protocol: str,
+        step_timeout_s: float,
+        refuses: bool = True,
     ) -> None:
+        """`refuses`: a request that the handler could not decide on must not go on; one that it only observes may."""
         self.event_id = event_id
+        self._refuses = refuses and phase in _DECIDING_PHASES
         self._protocol = protocol
         self._handler = handler
         self._phase = phase
@@ -109,10 +118,10 @@ class Event:
 
     def _give_up(self) -> Message:
         self.is_over = True
-        if self._phase not in _DECIDING_PHASES:
-            return _RETURNED
-        if self._greenlet is not None:
+        if self._phase in _DECIDING_PHASES and self._greenlet is not None:
             self._greenlet.kill(block=False)
+        if not self._refuses:
+            return _RETURNED
         return {"Method": "kong.response.exit", "Args": self._refusal()}
 
     def _send(self, message: Message) -> None:
@@ -124,7 +133,7 @@ class Event:
         kong = Kong(self, lua_style=False).kong
         # Kong shows what a plugin server prints at level info only; this shows at its own level, with the request.
         kong.log.err("".join(traceback.format_exception(failure))[-_LONGEST_REPORT_CHARACTERS:])
-        if self._phase in _DECIDING_PHASES:
+        if self._refuses:
             kong.response.exit(*self._refusal())
         self._send(_RETURNED)
 

@@ -70,6 +70,7 @@ class HardenedPluginServer(PluginServer):  # type: ignore[misc]
             phase,
             # A plugin that decides nothing has none, and refuses nothing.
             protocol=getattr(instance.cls, "protocol", "openai_chat"),
+            refuses=not getattr(instance.cls, "observes", False),
             step_timeout_s=self._step_timeout_s,
         )
         greenlet = Greenlet(new.run)

@@ -41,6 +41,7 @@ def test_the_books_hold_what_the_answer_says(account: Account) -> None:
     assert account.books()["total_nusd"] == _HELLO_TOKENS * 150 + 7 * 600
     call = account.only_call()
     assert "x-client-request-id" in call.pop("header_names")
+    assert len(bytes.fromhex(call.pop("body_sha256"))) == 32
     assert call == {
         "id": completion.id,
         "client_request_id": "mine",

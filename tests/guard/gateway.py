@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from lupa.luajit21 import LuaRuntime, lua_type
 
@@ -28,11 +29,11 @@ def runtime() -> LuaRuntime:
 class Kong:
     """A worker that has loaded llm-guard once."""
 
-    def __init__(self, protocol: str = "openai_chat") -> None:
+    def __init__(self, protocol: str = "openai_chat", mode: str = "enforce") -> None:
         self.lua = runtime()
         self.driver = self.lua.globals().driver
         self.guard = self.lua.eval("require('kong.plugins.llm-guard.handler')")
-        self.conf = self.lua.table(protocol=protocol)
+        self.conf = self.lua.table(protocol=protocol, mode=mode)
 
 
 class Exchange:
@@ -46,9 +47,11 @@ class Exchange:
         headers: Mapping[str, str | list[str]] | None = None,
         query: Mapping[str, str] | None = None,
         grant: Mapping[str, Any] | None = None,
+        observation: Mapping[str, Any] | None = None,
         started_at_s: float = 1000.0,
     ) -> None:
         self._kong = kong
+        decided = {"llm_grant": grant, "llm_observation": observation}
         self._state = to_lua(
             kong.lua,
             {
@@ -56,7 +59,8 @@ class Exchange:
                 "request_headers": headers or {},
                 "request_query": query or {},
                 "response_headers": {},
-                "shared": {} if grant is None else {"llm_grant": grant},
+                "shared": {name: value for name, value in decided.items() if value is not None},
+                "request_raw_query": urlencode(query or {}),
                 "upstream": {},
                 "logs": [],
                 "serialize_values": [],

@@ -72,6 +72,9 @@ kong = {
     get_port = function()
       return 8443
     end,
+    get_raw_query = function()
+      return exchange.request_raw_query
+    end,
   },
   service = {
     set_target = function(host, port)

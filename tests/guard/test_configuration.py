@@ -23,7 +23,7 @@ def guard_schema() -> dict[str, Any]:
 
 def dialects() -> list[str]:
     (config,) = (field["config"] for field in guard_schema()["fields"] if "config" in field)
-    (protocol,) = (field["protocol"] for field in config["fields"])
+    (protocol,) = (field["protocol"] for field in config["fields"] if "protocol" in field)
     named: list[str] = protocol["one_of"]
     return named
 

@@ -24,6 +24,7 @@ _PHASES: Final = {
         "kong.request.get_path_with_query",
         "kong.request.get_raw_body",
         "kong.request.get_raw_query",
+        "kong.client.get_consumer",
         "kong.ctx.shared.get",
         "kong.ctx.shared.set",
         "kong.client.authenticate",
@@ -44,6 +45,7 @@ class KongRequest:
         self.path = "/v1/chat/completions"
         self.body = body
         self.shared: dict[str, Any] = {}
+        self.consumer: dict[str, str] | None = None
         self.authenticated: list[Any] = []
         self.calls: list[str] = []
         self.logged: list[str] = []
@@ -79,6 +81,8 @@ class KongRequest:
                 return self.shared.get(name)
             case "kong.ctx.shared.set", [name, value]:
                 self.shared[name] = value
+            case "kong.client.get_consumer", []:
+                return self.consumer
             case "kong.client.authenticate", entities:
                 self.authenticated = list(entities)
             case "kong.log.err", [message]:
@@ -91,8 +95,11 @@ class KongRequest:
 
 
 def plugin(name: str, **config: Any) -> Any:
-    """An instance of a plugin, loaded from its entry file as kong-pdk loads it."""
-    return Module(name, path=str(PLUGINS / f"{name}.py")).new(_config(config)).cls
+    """An instance of a plugin, loaded from its entry file as kong-pdk loads it, with Kong's defaults."""
+    module = Module(name, path=str(PLUGINS / f"{name}.py"))
+    fields = {name: field for entry in module.mod.Schema for name, field in entry.items()}
+    defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
+    return module.new(_config(defaults | config)).cls
 
 
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:

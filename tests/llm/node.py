@@ -12,7 +12,7 @@ from tests.llm.cast import CREDENTIAL_KEY
 from tests.llm.gateway import PEPPER
 
 _MADE_ONCE = (
-    *(node.settings, node.store, node.authenticator, node.admission),
+    *(node.settings, node.store, node.authenticator, node.admission, node.observer),
     *(node.access_tokens, node.outbox, node.marks),
 )
 

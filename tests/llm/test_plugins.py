@@ -19,7 +19,7 @@ from tests.servers import eventually
 
 TEAM = Scope(kind="team", subject=None)
 ENTRY_FILES = sorted(PLUGINS.glob("llm-*.py"))
-CACHED = (node.settings, node.store, node.authenticator, node.admission, node.outbox, node.marks)
+CACHED = (node.settings, node.store, node.authenticator, node.admission, node.observer, node.outbox, node.marks)
 
 
 @pytest.fixture

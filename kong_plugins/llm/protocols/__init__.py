@@ -107,6 +107,13 @@ def error_head(name: str, error: BursarError) -> tuple[int, dict[str, str]]:
     return error.http_status, headers
 
 
+def path_in(path: str, name: str) -> str:
+    """The end of a path at which this wire format is served, as a gateway may have put something before it; the path
+    itself where there is none."""
+    starts = (at for at, character in enumerate(path) if character == "/")
+    return next((path[at:] for at in starts if protocol_of_path(path[at:]) == name), path)
+
+
 def protocol_of_path(path: str) -> str | None:
     """The name of the wire format that is spoken on a path; None where there is no such path."""
     return next((name for pattern, name in _PATHS.items() if re.fullmatch(pattern, path)), None)

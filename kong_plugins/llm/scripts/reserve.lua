@@ -198,6 +198,14 @@ local function hold_budgets(granted, now)
   return held
 end
 
+-- Of a call that is only observed, no money and no tokens are held. That it is made counts at once, as of any other.
+local function hold_less(granted)
+  granted.nusd, granted.tokens = 0, 0
+  for _, limit in ipairs(call.limits) do
+    limit.cost = limit.unit == 'tokens' and 0 or limit.cost
+  end
+end
+
 local function draft_with(shadow_checks)
   if #shadow_checks == 0 then
     return draft
@@ -227,6 +235,9 @@ local function hold(granted, mark, has_other, now)
   local lease_end = now + call.lease_ms
   local nusd = call.hold_nusd and math.min(call.hold_nusd, granted.nusd or call.hold_nusd)
   local shadow_checks = shadows()
+  if call.observed then
+    hold_less(granted)
+  end
   local answer = granted_answer(now, nusd or 0, shadow_checks, mark, has_other)
   if call.probe then
     return answer

@@ -16,7 +16,7 @@ from kong_plugins.llm.connection import Connection
 from kong_plugins.llm.decisions import Decision
 from kong_plugins.llm.events import ThresholdEvent, UsageEvent, decode_event
 from kong_plugins.llm.keys import Principal
-from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for
+from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for, reporting_only
 from kong_plugins.llm.marks import Ending, Mark, Marks
 from kong_plugins.llm.names import budget_name
 from kong_plugins.llm.release import Budget, Limit, PolicyDocument, Scope
@@ -39,7 +39,7 @@ end
 """
 
 # In which ways one call may be asked for, beside what it demands.
-WAYS: Final = ("probe", "is_last", "may_wait", "place", "waited_ms", "patience_ms", "deployment", "others")
+WAYS: Final = ("probe", "is_last", "may_wait", "place", "waited_ms", "patience_ms", "deployment", "others", "observed")
 
 _numbers: Final = itertools.count()
 
@@ -115,6 +115,8 @@ class Engine:
         way = {name: fields.pop(name) for name in WAYS if name in fields}
         demand = Demand(**fields)
         limits, budgets = checks_for(self.policy, who, demand, now_ms=self.now_ms)
+        if way.get("observed"):
+            limits, budgets = reporting_only(limits, budgets)
         draft = {"request_id": request_id, "organization": self.organization, "team": who.team, "key": who.key}
         return Reservation(
             organization=self.organization,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from kong_plugins.llm.limits import (
     BudgetCheck,
     Denied,
@@ -287,9 +289,14 @@ class Model:
         hold = Hold("pending", answer, nusd, call.hold_tokens, now_ms + call.lease_ms)
         for budget in call.budgets:
             place = _place(budget, now_ms)
-            self.accounts[place].held[budget.tier] += grants[budget.unit]
-            hold.counted.append((budget, place, grants[budget.unit]))
-        hold.slices = [(check, _slice(check, now_ms)) for check in call.limits if check.unit == "tokens"]
+            cost = _held(budget, grants[budget.unit], call)
+            self.accounts[place].held[budget.tier] += cost
+            hold.counted.append((budget, place, cost))
+        hold.slices = [
+            (msgspec.structs.replace(check, cost=_held(check, check.cost, call)), _slice(check, now_ms))
+            for check in call.limits
+            if check.unit == "tokens"
+        ]
         self.holds[call.request_id] = hold
         self.leave(call.request_id)
         return answer
@@ -298,7 +305,7 @@ class Model:
         if check.unit == "concurrency":
             self.slots[_line(check)][call.request_id] = now_ms + call.lease_ms
         else:
-            self.windows[_line(check)][_slice(check, now_ms)] += check.cost
+            self.windows[_line(check)][_slice(check, now_ms)] += _held(check, check.cost, call)
         return self._standing(check, now_ms)
 
     def _standing(self, check: LimitCheck, now_ms: int) -> LimitState:
@@ -346,6 +353,11 @@ class Model:
 
 def _checks(call: Reservation) -> tuple[Check, ...]:
     return *call.limits, *call.budgets
+
+
+def _held(check: Check, cost: int, call: Reservation) -> int:
+    """A call that is only observed is made, but holds no money and no tokens."""
+    return 0 if call.observed and check.unit in ("nusd", "tokens") else cost
 
 
 def _line(check: Check) -> Line:

@@ -92,6 +92,7 @@ class Calls(RuleBasedStateMachine):
         is_last=st.sampled_from((True, True, True, False)),
         deployment=st.sampled_from((None, *DEPLOYMENTS)),
         others=st.sampled_from(((), ("main",), ("spare",), DEPLOYMENTS)),
+        observed=st.sampled_from((False, False, True)),
     )
     def reserve(self, which: int, times: int, team: str, tier: str, user: str | None, **call: Any) -> MultipleResults:
         engine = self.engines[which]

@@ -13,7 +13,7 @@ end
 
 
 function deadline.is_over(state, chunk)
-  return state.from_service and chunk ~= "" and ngx.now() * 1000 >= state.deadline_at_ms
+  return state.deadline_at_ms and state.from_service and chunk ~= "" and ngx.now() * 1000 >= state.deadline_at_ms
 end
 
 

@@ -1,12 +1,14 @@
 -- Kong's door to the providers: applies the grant that the Python plugins decided on, refuses where there is
 -- none, and taps the answer for the meter. Kong proxies a request whose Python plugin has failed, so this is
--- the check that counts, and only a grant carries the provider's credential.
+-- the check that counts, and only a grant carries the provider's credential. On a route that is only observed it lets
+-- everything pass, and taps what the plugins could look at.
 
 local call = require "kong.plugins.llm-guard.call"
 local deadline = require "kong.plugins.llm-guard.deadline"
 local event_boundary = require "kong.plugins.llm-guard.event_boundary"
 local failure = require "kong.plugins.llm-guard.failure"
 local headers = require "kong.plugins.llm-guard.headers"
+local observed = require "kong.plugins.llm-guard.observed"
 local refusal = require "kong.plugins.llm-guard.refusal"
 local tap = require "kong.plugins.llm-guard.tap"
 local upstream = require "kong.plugins.llm-guard.upstream"
@@ -25,6 +27,9 @@ function Guard:access(conf)
   local shared = kong.ctx.shared
   local grant = shared.llm_grant
   if type(grant) ~= "table" then
+    if conf.mode == "observe" then
+      return observed.access(shared)
+    end
     return refusal.exit(conf.protocol, "No decision could be made on this request.")
   end
 
@@ -44,7 +49,7 @@ function Guard:header_filter(conf)
   local shared = kong.ctx.shared
   local grant = shared.llm_grant
   if type(grant) ~= "table" then
-    return
+    return observed.header_filter(conf, shared)
   end
 
   local state = shared.llm_tap
@@ -53,10 +58,7 @@ function Guard:header_filter(conf)
     if kong.response.get_source() == "service" then
       headers.strip_provider_account(answer)
       tap.begin(state, answer, grant.answer_headers or {})
-      if usage_filter.wanted(grant, state) then
-        state.filter = usage_filter.new()
-        kong.response.clear_header("content-length")
-      end
+      usage_filter.begin(grant, state)
     end
     failure.begin(conf.protocol, grant, state, answer, call.reached_upstream())
   end
@@ -88,15 +90,16 @@ function Guard:body_filter()
 end
 
 
-function Guard:log()
+function Guard:log(conf)
   local shared = kong.ctx.shared
   local grant = shared.llm_grant
   local granted = type(grant) == "table"
 
   headers.redact_credentials(granted and grant.set_headers or {})
   headers.redact_query()
-  if granted then
-    shared.llm_call = call.summary(grant, shared.llm_tap)
+  local known = granted and grant or observed.call(conf, shared)
+  if known then
+    shared.llm_call = call.summary(known, shared.llm_tap)
   end
 end
 

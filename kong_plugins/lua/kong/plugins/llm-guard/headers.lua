@@ -8,6 +8,9 @@ local lower = string.lower
 local sub = string.sub
 
 local REDACTED = "REDACTED"
+-- keys.py: bsr_<key id>_<secret>_<checksum>
+local VIRTUAL_KEY = "bsr_%w+_%w+_%w+"
+local HIDDEN_KEY = "virtual-key-removed"
 
 local CREDENTIALS = {
   ["authorization"] = true,
@@ -69,6 +72,46 @@ function headers.strip_client_identity()
     if is_identity(canonical(name)) then
       kong.service.request.clear_header(name)
     end
+  end
+end
+
+
+-- A header's value, or its values, without virtual keys; nil where there is none to be taken out.
+local function without_virtual_keys(value)
+  local values, is_changed = type(value) == "table" and value or { value }, false
+  local result = {}
+  for index, each in ipairs(values) do
+    local without, count = gsub(tostring(each), VIRTUAL_KEY, HIDDEN_KEY)
+    result[index], is_changed = without, is_changed or count > 0
+  end
+  return is_changed and (#result == 1 and result[1] or result) or nil
+end
+
+
+-- Puts something harmless in the place of virtual keys, which are nobody else's business. The header stays: other
+-- plugins may do one thing where it is present and another where it is not.
+function headers.hide_virtual_keys()
+  local changed = {}
+  for name, value in pairs(kong.request.get_headers(1000)) do
+    if CREDENTIALS[canonical(name)] then
+      changed[name] = without_virtual_keys(value)
+    end
+  end
+  if next(changed) then
+    kong.service.request.set_headers(changed)
+  end
+  local query = kong.request.get_raw_query()
+  local without, count = gsub(query, VIRTUAL_KEY, HIDDEN_KEY)
+  if count > 0 then
+    kong.service.request.set_raw_query(without)
+  end
+end
+
+
+-- A compressed answer could not be read from its ends. Who names no encoding gets none from any provider.
+function headers.ask_for_plain_answer()
+  if kong.request.get_headers(1000)["accept-encoding"] then
+    kong.service.request.set_headers({ ["accept-encoding"] = "identity" })
   end
 end
 

@@ -1,4 +1,4 @@
--- The guard's configuration: only the wire format in which it refuses. It is never bound to a consumer,
+-- The guard's configuration: the wire format in which it refuses, and whether it does. It is never bound to a consumer,
 -- because who is calling is what Bursar decides.
 
 local typedefs = require "kong.db.schema.typedefs"
@@ -25,6 +25,12 @@ return {
                 "bedrock_invoke",
                 "gemini",
               },
+          } },
+          { mode = {
+              description = "Whether calls without a grant are refused, or only looked at.",
+              type = "string",
+              default = "enforce",
+              one_of = { "enforce", "observe" },
           } },
         },
     } },

@@ -12,6 +12,7 @@ local TAIL_BYTES = 16384
 local tap = {}
 
 
+-- `deadline_at_ms` is nil where an answer may take as long as it does.
 function tap.new(deadline_at_ms)
   return {
     deadline_at_ms = deadline_at_ms,

@@ -3,6 +3,7 @@
 
 local usage_event = require "kong.plugins.llm-guard.usage_event"
 
+local kong = kong
 local concat = table.concat
 local sub = string.sub
 
@@ -12,15 +13,14 @@ local LONGEST_EVENT_BYTES = 16384
 local usage_filter = {}
 
 
--- Whether this answer is to be filtered; an encoded one cannot be, and Bursar asks providers for none.
-function usage_filter.wanted(grant, state)
+-- An answer begins: it is filtered where the grant says so. An encoded one cannot be, and Bursar asks providers for
+-- none.
+function usage_filter.begin(grant, state)
   local is_plain = state.content_encoding == "" or state.content_encoding == "identity"
-  return grant.strip_usage_chunk and state.is_event_stream and is_plain
-end
-
-
-function usage_filter.new()
-  return { pending = {}, pending_bytes = 0, is_passing = false }
+  if grant.strip_usage_chunk and state.is_event_stream and is_plain then
+    state.filter = { pending = {}, pending_bytes = 0, is_passing = false }
+    kong.response.clear_header("content-length")
+  end
 end
 
 
