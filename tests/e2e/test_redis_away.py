@@ -21,10 +21,11 @@ from tests.e2e.conftest import RunningSystem
 from tests.e2e.system import System, Team, eventually
 from tests.e2e.test_kill import Load, seconds_until_served
 
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
+
 AWAY_S = 3.0
 
 
-@pytest.mark.timeout(240)
 def test_a_redis_that_is_killed_under_load_costs_no_exact_usage(journal_system: RunningSystem) -> None:
     capped = journal_system.system.new_team("redis-away", cap_nusd=100_000_000_000)
     tolerant = without_hard_budget(journal_system.system.new_team("redis-not-needed"))
@@ -47,7 +48,6 @@ def test_a_redis_that_is_killed_under_load_costs_no_exact_usage(journal_system: 
         assert_every_call_is_booked_once(team)
 
 
-@pytest.mark.timeout(240)
 def test_while_redis_hangs_each_gateway_goes_by_its_part_and_hard_budgets_close(tmp_path: Path) -> None:
     with (
         Stack(tmp_path, gateways=2, settings={"BURSAR_REDIS_TIMEOUT_MS": "1000"}) as stack,
@@ -76,7 +76,6 @@ def test_while_redis_hangs_each_gateway_goes_by_its_part_and_hard_budgets_close(
             assert_every_call_is_booked_once(team)
 
 
-@pytest.mark.timeout(240)
 def test_a_system_whose_redis_has_lost_its_file_starts_with_the_ledgers_counters(tmp_path: Path) -> None:
     with Stack(tmp_path) as stack, System(stack.ready) as system:
         team = system.new_team("lost-at-rest", cap_nusd=100_000_000)
