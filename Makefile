@@ -104,6 +104,10 @@ bench-quota: setup ## what one decision costs, beside scripts that do nothing
 bench-overspend: setup ## a crowd against a cap of ten cents, with faults; CASES="2 streamed redis" for some of it
 	@$(BIN)/python -m bench.overspend $(CASES)
 
+.PHONY: bench-parser
+bench-parser: setup ## what reading the usage of each captured answer costs, in windows of 20 KB
+	@$(BIN)/python -m bench.parser
+
 .PHONY: traffic
 traffic: setup ## send mixed calls with the demo's keys to the system that `make run` started
 	@$(BIN)/python -m demo.traffic
