@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from control_plane.administration import ServiceAdmin
 from control_plane.amounts import usd_text
-from control_plane.catalog import services
+from control_plane.catalog import providers, services
 from control_plane.catalog.forms import PRICE_INPUTS, DeploymentForm, ModelForm, ProviderForm
 from control_plane.catalog.models import Deployment, Model, Provider
 from control_plane.catalog.price_admin import PriceInline
@@ -21,21 +21,20 @@ from control_plane.teams.models import Organization, User
 @admin.register(Provider)
 class ProviderAdmin(ServiceAdmin[Provider]):
     form = ProviderForm
-    list_display = ("name", "base_url", "created_at")
+    list_display = ("name", "vendor", "base_url", "authentication", "created_at")
+    list_filter = ("vendor",)
     search_fields = ("name", "base_url")
 
     def create(self, form: ProviderForm, user: User) -> Provider:
-        fields = form.cleaned_data
-        return services.create_provider(
-            organization_id=fields["organization"].pk,
-            name=fields["name"],
-            base_url=fields["base_url"],
-            credential=fields["credential"],
-            actor=user.get_username(),
+        fields = dict(form.cleaned_data)
+        credential = fields.pop("credential") or ""
+        organization = fields.pop("organization")
+        return providers.create_provider(
+            organization_id=organization.pk, actor=user.get_username(), credential=credential, **fields
         )
 
     def change(self, row: Provider, form: ProviderForm, actor: str) -> Provider:
-        return services.change_provider(row.pk, actor=actor, **form.changes)
+        return providers.change_provider(row.pk, actor=actor, **form.changes)
 
 
 @admin.register(Model)

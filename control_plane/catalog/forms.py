@@ -9,7 +9,6 @@ from typing import Any, Final
 from django import forms
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
-    UnfoldAdminPasswordWidget,
     UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminSplitDateTimeWidget,
@@ -17,6 +16,7 @@ from unfold.widgets import (
 )
 
 from control_plane.administration import PartsWidget, ServiceForm
+from control_plane.catalog.credentials import checked_credential
 from control_plane.catalog.models import (
     MAX_DEGRADES,
     OPTIONAL_PRICE_FIELDS,
@@ -98,19 +98,33 @@ class ProviderForm(ServiceForm[Provider]):
     credential = forms.CharField(
         required=False,
         strip=True,
-        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="The provider's API key. It is kept sealed and never shown; leave it empty to keep the present one.",
+        widget=UnfoldAdminTextareaWidget(attrs={"autocomplete": "off", "spellcheck": "false", "rows": 4}),
+        help_text="An API key, or JSON: an AWS access key's access_key_id and secret_access_key (and session_token), a "
+        "Google service account's key file, or an Entra application's tenant_id, client_id and client_secret. It is "
+        "kept sealed and never shown; leave it empty to keep the present one.",
     )
 
     class Meta:
         model = Provider
-        fields = ("organization", "name", "base_url", "credential")
+        fields = ("organization", "name", "vendor", "base_url", "authentication", "credential")
 
-    def clean_credential(self) -> str | None:
-        credential: str = self.cleaned_data["credential"]
-        if not credential and self.instance._state.adding:
-            raise forms.ValidationError("A provider needs a credential.")
-        return credential or None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["authentication"].help_text = "It has to be one that the vendor takes."
+        if self.instance._state.adding:
+            self.fields["vendor"].initial = "openai"
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        kind, credential = cleaned.get("authentication"), cleaned.get("credential")
+        cleaned["credential"] = credential or None
+        is_new_kind = self.instance._state.adding or "authentication" in self.changed_data
+        if kind is not None and (credential or (is_new_kind and kind != "none")):
+            try:
+                checked_credential(kind, credential or "")
+            except forms.ValidationError as error:
+                self.add_error(None, error)
+        return cleaned
 
 
 class ModelForm(ServiceForm[Model]):

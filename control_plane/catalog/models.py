@@ -12,12 +12,14 @@ from django.utils import timezone
 
 from control_plane.catalog.protocols import protocol_choices
 from control_plane.catalog.validators import validate_base_url
+from control_plane.catalog.vendors import check_deployment, check_provider, credential_choices, vendor_choices
 from control_plane.names import (
     MODEL_NAME_PATTERN,
     SLUG_PATTERN,
     validate_model_name,
     validate_slug,
 )
+from kong_plugins.llm.vendors import CUSTOM
 
 # One token of the dearest models costs about 10⁶ nano-USD; a thousand dollars a token is an entry error.
 MAX_PRICE_NUSD: Final = 10**18
@@ -29,14 +31,25 @@ OPTIONAL_PRICE_FIELDS: Final = ("cache_write_1h_nusd",)
 
 
 class Provider(models.Model):
-    """Where models are served. The credential is sealed with the id `credential_id` and never shown again."""
+    """Where models are served, and by which vendor; from that follow the formats that its deployments may speak, their
+    address where `base_url` is empty, and the header of an API key.
+
+    The credential is sealed with the id `credential_id` and never shown again.
+    """
 
     organization = models.ForeignKey("teams.Organization", on_delete=models.PROTECT, related_name="providers")
     name = models.CharField(max_length=63, validators=[validate_slug])
+    vendor = models.CharField(max_length=32, choices=vendor_choices, default=CUSTOM)
     base_url = models.CharField(
         max_length=500,
+        blank=True,
+        default="",
         validators=[validate_base_url],
-        help_text="Up to and with the version, such as https://api.openai.com/v1",
+        help_text="Up to and with the version, such as https://api.openai.com/v1; empty for the vendor's own address. "
+        "{model} stands for the provider's name of a model, {region} for the deployment's region.",
+    )
+    authentication = models.CharField(
+        "kind of credential", max_length=32, choices=credential_choices, default="api_key"
     )
     sealed_credential = models.TextField(editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -50,6 +63,9 @@ class Provider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        check_provider(self)
 
     @property
     def credential_id(self) -> str:
@@ -122,6 +138,9 @@ class Deployment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} at {self.provider}"
+
+    def clean(self) -> None:
+        check_deployment(self)
 
     @property
     def reference(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.db import transaction
 from rest_framework import serializers
 
 from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, WholeNumberField
-from control_plane.catalog import services
+from control_plane.catalog import providers, services
 from control_plane.catalog.models import (
     MAX_DEGRADES,
     MAX_TOKENS,
@@ -21,21 +22,35 @@ from control_plane.catalog.price_book import set_price
 from control_plane.catalog.price_serializers import PriceAmountsSerializer
 from control_plane.catalog.price_text import Amounts
 from control_plane.catalog.protocols import protocol_choices
+from control_plane.catalog.vendors import credential_choices, vendor_choices
+from kong_plugins.llm.vendors import CUSTOM
+
+
+class CredentialField(serializers.CharField):
+    """A credential as text; one of several fields also as the JSON object that it is."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=16_000, allow_blank=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value(json.dumps(data) if isinstance(data, dict) else data)
 
 
 class ProviderSerializer(StrictSerializer[Provider]):
     fixed = frozenset({"name"})
 
     name = serializers.CharField(max_length=63)
-    base_url = serializers.CharField(max_length=500)
-    credential = serializers.CharField(max_length=4_000, write_only=True)
+    vendor = serializers.ChoiceField(choices=vendor_choices(), default=CUSTOM)
+    base_url = serializers.CharField(max_length=500, allow_blank=True, default="")
+    authentication = serializers.ChoiceField(choices=credential_choices(), required=False)
+    credential = CredentialField(write_only=True, required=False)
     created_at = serializers.DateTimeField(read_only=True)
 
     def create(self, validated_data: dict[str, Any]) -> Provider:
-        return services.create_provider(organization_id=self.organization.pk, actor=self.actor, **validated_data)
+        return providers.create_provider(organization_id=self.organization.pk, actor=self.actor, **validated_data)
 
     def update(self, instance: Provider, validated_data: dict[str, Any]) -> Provider:
-        return services.change_provider(instance.pk, actor=self.actor, **validated_data)
+        return providers.change_provider(instance.pk, actor=self.actor, **validated_data)
 
 
 class ModelSerializer(StrictSerializer[Model]):

@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypedDict, Unpack
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
@@ -19,7 +18,6 @@ from control_plane.catalog.price_text import Amounts
 from control_plane.catalog.selectors import validate_degrade_to
 from control_plane.live import announce_change
 from control_plane.rows import change_row, create_row
-from kong_plugins.llm.credentials import seal_credential
 
 
 class ModelChanges(TypedDict, total=False):
@@ -39,38 +37,6 @@ class DeploymentChanges(TypedDict, total=False):
     region: str | None
     order: int
     active: bool
-
-
-@transaction.atomic
-def create_provider(*, organization_id: int, name: str, base_url: str, credential: str, actor: str) -> Provider:
-    """Make a provider; its credential is kept only sealed.
-
-    Raises:
-        ValidationError: by field.
-    """
-    provider = Provider(organization_id=organization_id, name=name, base_url=base_url)
-    provider.sealed_credential = _sealed(provider, credential)
-    create_row(provider)
-    announce_change(organization_id, actor=actor)
-    return provider
-
-
-@transaction.atomic
-def change_provider(
-    provider_id: int, *, actor: str, base_url: str | None = None, credential: str | None = None
-) -> Provider:
-    """Change where a provider is, or its credential; None leaves either as it is.
-
-    Raises:
-        ValidationError: by field.
-    """
-    provider, changed = change_row(Provider.objects.all(), provider_id, {"base_url": base_url} if base_url else {})
-    if credential is not None:
-        provider.sealed_credential = _sealed(provider, credential)
-        provider.save(update_fields=["sealed_credential"])
-    if changed or credential is not None:
-        announce_change(provider.organization_id, actor=actor)
-    return provider
 
 
 @transaction.atomic
@@ -145,9 +111,3 @@ def change_deployment(deployment_id: int, *, actor: str, **changes: Unpack[Deplo
     if changed:
         announce_change(deployment.model.organization_id, actor=actor)
     return deployment
-
-
-def _sealed(provider: Provider, credential: str) -> str:
-    if not credential or not credential.isascii() or not credential.isprintable() or " " in credential:
-        raise ValidationError({"credential": "A credential is printable ASCII without blanks."})
-    return seal_credential(credential, credential_id=provider.credential_id, credential_key=settings.CREDENTIAL_KEY)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from control_plane.budgets.models import Budget, Limit, Scoped
 from control_plane.catalog.models import Deployment, Discount, Model, Provider
 from control_plane.catalog.price_book import schedule
+from control_plane.catalog.vendors import authentication_of, base_url_of
 from control_plane.teams.models import Team
 from kong_plugins.llm import release
 
@@ -60,7 +61,9 @@ def _deployment(row: Deployment, discounts: Collection[Discount]) -> release.Dep
         id=row.reference,
         provider=row.provider.name,
         protocol=row.protocol,
-        base_url=row.provider.base_url,
+        vendor=row.provider.vendor,
+        base_url=base_url_of(row),
+        authentication=authentication_of(row),
         provider_model=row.provider_model,
         credential=row.provider.credential_id,
         price=price,

@@ -54,7 +54,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         """How it serves a wire format; None where it does not."""
         return self.formats.get(protocol, self.otherwise)
 
-    def authentication(self, protocol: str, kind: CredentialKind) -> str | None:
+    def authentication(self, protocol: str, kind: str) -> str | None:
         """How a credential of this kind is presented in calls of a wire format, as `release.Deployment.authentication`
         says it."""
         if kind != "api_key":

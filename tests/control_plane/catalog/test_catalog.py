@@ -46,6 +46,7 @@ def test_a_deployment_is_in_the_policy_when_its_creation_answers(api: Api) -> No
         Deployment(
             id=str(created["id"]),
             provider="openai",
+            vendor="custom",
             protocol="openai_chat",
             base_url="https://api.example.com/v1",
             provider_model="gpt-4o-mini",
