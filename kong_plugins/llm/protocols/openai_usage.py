@@ -16,6 +16,7 @@ from kong_plugins.llm.protocols.answers import (
     Count,
     Reading,
     decoded,
+    decoded_from_member_on,
     decoded_from_usage_on,
     readable_model_name,
 )
@@ -76,13 +77,19 @@ def read_completion(answer: Answer) -> Reading:
     if whole is not None:
         return _reading(_document(whole))
     beginning = first_members(answer.head.decode(errors="replace"))
-    end = decoded_from_usage_on(answer.tail, _Document) if answer.complete else None
+    end = _last_members(answer.tail) if answer.complete else None
     usage = _wire_usage(beginning.get("usage")) if answer.complete else None
     return _reading(
         end if end is not None and end.usage is not None else _Document(usage=usage),
         model=beginning.get("model"),
         tier=beginning.get("service_tier"),
     )
+
+
+def _last_members(tail: bytes) -> _Document | None:
+    """The document's end, from the model's name on where it stands there, as Azure has it, else from the usage on."""
+    named = decoded_from_member_on(tail, "model", _Document)
+    return named if named is not None and named.usage is not None else decoded_from_usage_on(tail, _Document)
 
 
 def read_stream(answer: Answer) -> Reading:
