@@ -19,6 +19,7 @@ from kong_plugins.llm.estimates import estimate
 from kong_plugins.llm.grants import Meter
 from kong_plugins.llm.keys import Principal
 from kong_plugins.llm.limits import Demand, Granted, Reservation, checks_for
+from kong_plugins.llm.marks import Marks
 from kong_plugins.llm.model_list import ModelList, models_at
 from kong_plugins.llm.release import Deployment, Limit, Model, PolicyDocument, Scope, Team
 from kong_plugins.llm.requests import Caller
@@ -111,6 +112,25 @@ small    | budget at 80 %                        | small@openai
 twin     | budget at 80 %                        | twin@google
 large    | budget at 100 %                       | 429 team monthly budget
 
+large    | openai fails                          | large@azure
+large    | openai fails, azure fails             | twin@google
+large    | openai fails, azure is full           | twin@google
+large    | large is full, google fails           | small@openai
+large    | openai fails, azure is full, google is full | large@openai
+large    | openai fails, azure fails, google fails | large@openai
+large    | openai fails, key insists             | large@azure
+large    | openai fails, azure fails, key insists | large@openai
+large    | openai fails, team prefers azure      | large@azure
+large    | openai fails, team may large          | large@azure
+large    | openai fails, azure fails, team may large small | small@google
+large    | openai fails, budget at 80 %          | small@google
+small    | openai fails                          | small@google
+best     | openai fails, azure fails             | twin@google
+large    | azure fails, team in eu               | twin@google
+large    | azure fails, google fails, team in eu | large@azure
+large    | openai fails, team in us              | large@openai
+large    | azure fails, team uses azure          | large@azure
+
 large    | team in eu, azure is full             | twin@google
 large    | team in eu, azure is full, google is full | 429 team (provider google) limit of requests per minute
 large    | team in us, openai is full            | 429 team (provider openai) limit of requests per minute
@@ -152,6 +172,7 @@ class Circumstances:
     key: dict[str, Any] = field(default_factory=dict)
     tier_models: dict[Any, tuple[str, ...]] = field(default_factory=dict)
     full: list[str] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
     used_percent: int | None = None
     insists: bool = False
 
@@ -186,6 +207,8 @@ class Circumstances:
                 self.insists = True
             case [name, "is", "full"]:
                 self.full.append(name)
+            case [provider, "fails"]:
+                self.failing.append(provider)
             case ["budget", "at", percent, "%"]:
                 self.used_percent = int(percent)
             case _:
@@ -269,6 +292,21 @@ def fill(gateway: Gateway, document: PolicyDocument) -> None:
         assert isinstance(gateway.store.reserve(filling), Granted)
 
 
+def fail(gateway: Gateway, providers: list[str]) -> None:
+    """Have each deployment at these providers be failing."""
+    failing = [f"{model}@{provider}" for model in SERVED for provider in SERVED[model] if provider in providers]
+    for name in failing:
+        Marks(gateway.store).note(
+            gateway.organization,
+            name,
+            "failed",
+            request_id="before",
+            reserved_at_ms=0,
+            status=503,
+            passed_over_ms=60_000,
+        )
+
+
 def document_of(circumstances: Circumstances) -> PolicyDocument:
     return policy(**circumstances.fields())
 
@@ -309,6 +347,7 @@ def test_the_first_that_can_serves_the_call(gateway: Gateway, asked_for: str, me
     if circumstances.used_percent is not None:
         use(gateway, circumstances.used_percent)
     fill(gateway, gateway.publish(**circumstances.fields()))
+    fail(gateway, circumstances.failing)
     _, key = gateway.new_key(**circumstances.key)
     who = gateway.caller(authorization=f"Bearer {key}", x_bursar_degrade="0" if circumstances.insists else "1")
     asked = body(model=asked_for, max_tokens=400)
