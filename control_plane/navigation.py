@@ -46,6 +46,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "separator": True,
         "items": [
             _entry("Models", "neurology", "catalog_model_changelist"),
+            _entry("Aliases", "alternate_email", "routing_alias_changelist"),
             _entry("Deployments", "hub", "catalog_deployment_changelist"),
             _entry("Providers", "cloud", "catalog_provider_changelist"),
             _entry("Price book", "sell", "catalog_price_changelist"),

@@ -59,6 +59,7 @@ INSTALLED_APPS = [
     "control_plane.api",
     "control_plane.catalog",
     "control_plane.teams",
+    "control_plane.routing",
     "control_plane.keys",
     "control_plane.budgets",
     "control_plane.releases",

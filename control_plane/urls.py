@@ -11,6 +11,7 @@ from control_plane.api.views import HealthView, NoSuchAddressView
 from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
 from control_plane.catalog.views import DeploymentViewSet, DiscountViewSet, ModelViewSet, PriceViewSet, ProviderViewSet
 from control_plane.keys.views import KeyViewSet
+from control_plane.routing.views import AliasViewSet
 from control_plane.teams.views import OrganizationView, TeamViewSet
 
 router = SimpleRouter(trailing_slash=False)
@@ -20,6 +21,7 @@ router.register("models", ModelViewSet)
 router.register("deployments", DeploymentViewSet)
 router.register("prices", PriceViewSet)
 router.register("discounts", DiscountViewSet)
+router.register("aliases", AliasViewSet)
 router.register("keys", KeyViewSet)
 router.register("budgets", BudgetViewSet)
 router.register(r"budgets/(?P<budget_id>\d{1,18})/extensions", ExtensionViewSet)

@@ -40,13 +40,17 @@ class ProviderAdmin(ServiceAdmin[Provider]):
 @admin.register(Model)
 class ModelAdmin(ServiceAdmin[Model]):
     form = ModelForm
-    list_display = ("name", "context_window_tokens", "max_output_tokens", "default_output_tokens", "degrades_to")
+    list_display = ("name", "context_window_tokens", "max_output_tokens", "falls_back_to", "degrades_to")
     search_fields = ("name",)
     fieldsets = (
         (None, {"fields": ("organization", "name")}),
         ("Tokens", {"fields": ("context_window_tokens", "max_output_tokens", "default_output_tokens")}),
-        ("When there is no room for it", {"fields": ("degrade_to",)}),
+        ("When it cannot serve", {"fields": ("fall_back_to", "degrade_to")}),
     )
+
+    @admin.display(description="Falls back to")
+    def falls_back_to(self, model: Model) -> str | None:
+        return ", ".join(model.fall_back_to) or None
 
     @admin.display(description="Degrades to")
     def degrades_to(self, model: Model) -> str | None:
@@ -64,11 +68,21 @@ class ModelAdmin(ServiceAdmin[Model]):
 class DeploymentAdmin(ServiceAdmin[Deployment]):
     form = DeploymentForm
     inlines = (PriceInline,)
-    list_display = ("model", "provider", "provider_model", "order", "active", "input_usd", "output_usd")
+    list_display = (
+        "model",
+        "provider",
+        "provider_model",
+        "region",
+        "order",
+        "weight",
+        "active",
+        "input_usd",
+        "output_usd",
+    )
     list_filter = ("provider", "active")
     search_fields = ("model__name", "provider_model")
     fieldsets = (
-        (None, {"fields": ("model", "provider", "provider_model", "protocol", "region", "order", "active")}),
+        (None, {"fields": ("model", "provider", "provider_model", "protocol", "region", "order", "weight", "active")}),
         ("Price, in US dollars per million tokens", {"fields": PRICE_INPUTS}),
     )
 

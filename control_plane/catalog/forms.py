@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Final
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from django import forms
 from unfold.widgets import (
@@ -18,7 +19,7 @@ from unfold.widgets import (
 from control_plane.administration import PartsWidget, ServiceForm
 from control_plane.catalog.credentials import checked_credential
 from control_plane.catalog.models import (
-    MAX_DEGRADES,
+    MAX_STAND_INS,
     OPTIONAL_PRICE_FIELDS,
     PRICE_FIELDS,
     Deployment,
@@ -28,7 +29,7 @@ from control_plane.catalog.models import (
 )
 from control_plane.catalog.price_book import price_of
 from control_plane.catalog.price_text import Amounts, amounts_from, lines_of
-from control_plane.catalog.selectors import validate_degrade_to
+from control_plane.catalog.selectors import validate_stand_ins
 from kong_plugins.llm.money import nusd_from_usd, usd_from_nusd
 
 _COLUMNS: Final = (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)
@@ -47,12 +48,14 @@ class UsdFormField(forms.DecimalField):
         return None if amount_usd is None else nusd_from_usd(amount_usd)
 
 
-class AllowedModelsField(forms.MultipleChoiceField):
-    """Which models may be used; none chosen means all."""
+class _AllowedField(forms.MultipleChoiceField):
+    """Which rows may be used, by name; none chosen means all."""
+
+    rows: ClassVar[type[Model | Provider]]
 
     def __init__(self, **kwargs: Any) -> None:
-        widget = UnfoldAdminSelect2MultipleWidget
-        super().__init__(choices=_model_choices, required=False, widget=widget, help_text="None chosen means all.")
+        usual = {"required": False, "widget": UnfoldAdminSelect2MultipleWidget, "help_text": "None chosen means all."}
+        super().__init__(choices=partial(_choices, self.rows), **(usual | kwargs))
 
     def clean(self, value: Any) -> Any:
         return super().clean(value) or None
@@ -61,25 +64,32 @@ class AllowedModelsField(forms.MultipleChoiceField):
         return super().has_changed(initial or [], data)
 
 
-class OrderedModelsWidget(PartsWidget):
+class AllowedModelsField(_AllowedField):
+    rows = Model
+
+
+class AllowedProvidersField(_AllowedField):
+    rows = Provider
+
+
+class OrderedNamesWidget(PartsWidget):
     part_width = "15rem"
 
-    def __init__(self) -> None:
-        positions = (f"{number}." for number in range(1, MAX_DEGRADES + 1))
+    def __init__(self, most: int) -> None:
+        positions = (f"{number}." for number in range(1, most + 1))
         super().__init__([UnfoldAdminSelectWidget(attrs={"title": position}) for position in positions])
 
     def decompress(self, value: Any) -> list[str]:
         return list(value or ())
 
 
-class OrderedModelsField(forms.MultiValueField):
-    """Some models in an order: the first choice, the second, and so on; gaps are closed."""
+class OrderedNamesField(forms.MultiValueField):
+    """Some names in an order: the first choice, the second, and so on; gaps are closed."""
 
-    widget = OrderedModelsWidget
-
-    def __init__(self, **kwargs: Any) -> None:
-        fields = tuple(forms.ChoiceField(required=False) for _ in range(MAX_DEGRADES))
-        super().__init__(fields=fields, require_all_fields=False, required=False, **kwargs)
+    def __init__(self, *, most: int, **kwargs: Any) -> None:
+        fields = tuple(forms.ChoiceField(required=False) for _ in range(most))
+        widget = OrderedNamesWidget(most)
+        super().__init__(fields=fields, widget=widget, require_all_fields=False, required=False, **kwargs)
 
     def offer(self, names: Iterable[str]) -> None:
         """Let these be chosen."""
@@ -130,18 +140,25 @@ class ProviderForm(ServiceForm[Provider]):
 class ModelForm(ServiceForm[Model]):
     fixed = ("organization", "name")
 
-    degrade_to = OrderedModelsField(
+    fall_back_to = OrderedNamesField(
+        most=MAX_STAND_INS,
+        label="Falls back to",
+        help_text="Models that are as good. They are tried in this order where each of its own deployments is failing, "
+        "or a limit or a budget has no room for it.",
+    )
+    degrade_to = OrderedNamesField(
+        most=MAX_STAND_INS,
         label="Degrades to",
-        help_text="The models that are tried after its own, in this order, where a limit or a budget has no room for "
-        "it, or from the percentage on at which a budget degrades. What those degrade to plays no part. A caller never "
-        "gets a model that its team or key may not use.",
+        help_text="Lesser models. They are tried last, in this order, and first from the percentage on at which a "
+        "budget degrades. What those that are named here fall back or degrade to plays no part. A caller never gets a "
+        "model that its team or key may not use.",
     )
 
     class Meta:
         model = Model
         fields = (
             *("organization", "name", "context_window_tokens", "max_output_tokens", "default_output_tokens"),
-            "degrade_to",
+            *("fall_back_to", "degrade_to"),
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -149,14 +166,18 @@ class ModelForm(ServiceForm[Model]):
         models = Model.objects.exclude(pk=self.instance.pk)
         if not self.instance._state.adding:
             models = models.filter(organization=self.instance.organization_id)
-        field: Any = self.fields["degrade_to"]
-        field.offer(models.order_by("name").values_list("name", flat=True).distinct())
+        names = list(models.order_by("name").values_list("name", flat=True).distinct())
+        for field in (self.fields["fall_back_to"], self.fields["degrade_to"]):
+            offering: Any = field
+            offering.offer(names)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        if {"organization", "name", "degrade_to"} <= set(cleaned):
+        named = {"fall_back_to", "degrade_to"}
+        if {"organization", "name", *named} <= set(cleaned):
+            others: Any = {field: cleaned[field] for field in named}
             try:
-                validate_degrade_to(cleaned["organization"].pk, cleaned["name"], cleaned["degrade_to"])
+                validate_stand_ins(cleaned["organization"].pk, cleaned["name"], **others)
             except forms.ValidationError as error:
                 self.add_error(None, error)
         return cleaned
@@ -193,7 +214,7 @@ class DeploymentForm(ServiceForm[Deployment]):
 
     class Meta:
         model = Deployment
-        fields = ("model", "provider", "provider_model", "protocol", "region", "order", "active")
+        fields = ("model", "provider", "provider_model", "protocol", "region", "order", "weight", "active")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -243,8 +264,8 @@ class DeploymentForm(ServiceForm[Deployment]):
         return {name: value for name, value in super().changes.items() if name not in PRICE_INPUTS}
 
 
-def _model_choices() -> list[tuple[str, str]]:
-    names = Model.objects.order_by("name").values_list("name", flat=True).distinct()
+def _choices(rows: type[Model | Provider]) -> list[tuple[str, str]]:
+    names = rows._default_manager.order_by("name").values_list("name", flat=True).distinct()
     return [(name, name) for name in names]
 
 

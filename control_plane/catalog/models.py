@@ -24,7 +24,8 @@ from kong_plugins.llm.vendors import CUSTOM
 # One token of the dearest models costs about 10⁶ nano-USD; a thousand dollars a token is an entry error.
 MAX_PRICE_NUSD: Final = 10**18
 MAX_TOKENS: Final = 100_000_000
-MAX_DEGRADES: Final = 5
+MAX_STAND_INS: Final = 5
+MAX_WEIGHT: Final = 1_000
 PRICE_FIELDS: Final = ("input_nusd", "cache_read_nusd", "cache_write_nusd", "output_nusd")
 # Not every price names these; what they come to then is the core's to say (`kong_plugins.llm.prices`).
 OPTIONAL_PRICE_FIELDS: Final = ("cache_write_1h_nusd",)
@@ -82,13 +83,21 @@ class Model(models.Model):
     default_output_tokens = models.PositiveIntegerField(
         help_text="What a call may produce that does not say how much it wants."
     )
+    fall_back_to = ArrayField(
+        models.CharField(max_length=128, validators=[validate_model_name]),
+        default=list,
+        blank=True,
+        validators=[MaxLengthValidator(MAX_STAND_INS, f"At most {MAX_STAND_INS} models.")],
+        help_text="The models that are as good: tried after it, in this order, where each of its own deployments is "
+        "failing, or a limit or a budget has no room for it.",
+    )
     degrade_to = ArrayField(
         models.CharField(max_length=128, validators=[validate_model_name]),
         default=list,
         blank=True,
-        validators=[MaxLengthValidator(MAX_DEGRADES, f"At most {MAX_DEGRADES} models.")],
-        help_text="The models that are tried after it, in this order, where a limit or a budget has no room for it, "
-        "or from the percentage on at which a budget degrades.",
+        validators=[MaxLengthValidator(MAX_STAND_INS, f"At most {MAX_STAND_INS} models.")],
+        help_text="The lesser models: tried last, in this order, and from the percentage on at which a budget "
+        "degrades.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -113,7 +122,8 @@ class Model(models.Model):
 
 
 class Deployment(models.Model):
-    """One model at one provider. Deployments of a model are tried in ascending `order`."""
+    """One model at one provider. Deployments of a model are tried in ascending `order`; those of equal order share the
+    calls by their `weight`."""
 
     model = models.ForeignKey(Model, on_delete=models.PROTECT, related_name="deployments")
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="deployments")
@@ -122,7 +132,14 @@ class Deployment(models.Model):
     )
     protocol = models.CharField(max_length=32, choices=protocol_choices, default="openai_chat")
     region = models.CharField(max_length=63, null=True, blank=True, validators=[validate_slug])  # noqa: DJ001 - none is not ""
-    order = models.PositiveSmallIntegerField(default=0)
+    order = models.PositiveSmallIntegerField(
+        default=0, help_text="Which deployments of a model are tried first: those with the lowest number."
+    )
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        help_text="Its part of the calls, among the deployments of the same order: with 3 and 1, three of four calls "
+        "go to the first.",
+    )
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -133,6 +150,11 @@ class Deployment(models.Model):
                 fields=["model", "provider", "provider_model", "protocol", "region"],
                 name="deployment_unique",
                 nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                condition=Q(weight__range=(1, MAX_WEIGHT)),
+                name="deployment_weight",
+                violation_error_message=f"A weight is from 1 to {MAX_WEIGHT}.",
             ),
         ]
 

@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from django.core.exceptions import ValidationError
 
-from control_plane.catalog.models import Model
+from control_plane.catalog.models import Model, Provider
 
 
 def model_names(organization_id: int) -> list[str]:
@@ -28,15 +28,34 @@ def validate_model_names(organization_id: int, names: Collection[str] | None, *,
         raise ValidationError({field: "Name each model once."})
 
 
-def validate_degrade_to(organization_id: int, name: str, degrade_to: Collection[str]) -> None:
-    """Refuse what the model `name` is to degrade to if it names an unknown model or one twice, or leads back to it.
+def validate_provider_names(organization_id: int, names: Collection[str] | None, *, field: str) -> None:
+    """Refuse a list of providers that names an unknown one, or one twice. None allows all providers.
 
     Raises:
-        ValidationError: for `degrade_to`.
+        ValidationError: for the field.
     """
-    if name in degrade_to:
-        raise ValidationError({"degrade_to": "A model cannot degrade to itself."})
-    validate_model_names(organization_id, degrade_to, field="degrade_to")
+    known = Provider.objects.filter(organization_id=organization_id)
+    if unknown := sorted(set(names or ()) - set(known.values_list("name", flat=True))):
+        raise ValidationError({field: f"Unknown providers: {', '.join(unknown)}."})
+    if len(set(names or ())) != len(names or ()):
+        raise ValidationError({field: "Name each provider once."})
+
+
+def validate_stand_ins(
+    organization_id: int, name: str, *, fall_back_to: Collection[str], degrade_to: Collection[str]
+) -> None:
+    """Refuse what the model `name` is to fall back or degrade to if it names an unknown model, itself, or one twice; or
+    if degrading leads back to it.
+
+    Raises:
+        ValidationError: for `fall_back_to` or `degrade_to`.
+    """
+    for field, names, verb in (("fall_back_to", fall_back_to, "fall back"), ("degrade_to", degrade_to, "degrade")):
+        if name in names:
+            raise ValidationError({field: f"A model cannot {verb} to itself."})
+        validate_model_names(organization_id, names, field=field)
+    if both := sorted(set(fall_back_to) & set(degrade_to)):
+        raise ValidationError({"degrade_to": f"The model already falls back to {', '.join(both)}: name each once."})
     others = Model.objects.filter(organization_id=organization_id).exclude(name=name)
     try:
         TopologicalSorter({name: degrade_to} | dict(others.values_list("name", "degrade_to"))).prepare()

@@ -11,8 +11,9 @@ from rest_framework import serializers
 from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, WholeNumberField
 from control_plane.catalog import providers, services
 from control_plane.catalog.models import (
-    MAX_DEGRADES,
+    MAX_STAND_INS,
     MAX_TOKENS,
+    MAX_WEIGHT,
     PRICE_FIELDS,
     Deployment,
     Model,
@@ -60,8 +61,11 @@ class ModelSerializer(StrictSerializer[Model]):
     context_window_tokens = WholeNumberField(min_value=1, max_value=MAX_TOKENS)
     max_output_tokens = WholeNumberField(min_value=1, max_value=MAX_TOKENS)
     default_output_tokens = WholeNumberField(min_value=1, max_value=MAX_TOKENS)
+    fall_back_to = serializers.ListField(
+        child=serializers.CharField(max_length=128), max_length=MAX_STAND_INS, default=list
+    )
     degrade_to = serializers.ListField(
-        child=serializers.CharField(max_length=128), max_length=MAX_DEGRADES, default=list
+        child=serializers.CharField(max_length=128), max_length=MAX_STAND_INS, default=list
     )
     created_at = serializers.DateTimeField(read_only=True)
 
@@ -82,6 +86,7 @@ class DeploymentSerializer(StrictSerializer[Deployment]):
     protocol = serializers.ChoiceField(choices=protocol_choices(), default="openai_chat")
     region = serializers.CharField(max_length=63, allow_null=True, default=None)
     order = WholeNumberField(min_value=0, max_value=1_000, default=0)
+    weight = WholeNumberField(min_value=1, max_value=MAX_WEIGHT, default=1)
     active = FlagField(default=True)
     price = PriceAmountsSerializer(source="current_price", allow_null=True)
     created_at = serializers.DateTimeField(read_only=True)

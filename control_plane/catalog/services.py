@@ -15,7 +15,7 @@ from django.utils import timezone
 from control_plane.catalog.models import Deployment, Model, Provider
 from control_plane.catalog.price_book import add_row
 from control_plane.catalog.price_text import Amounts
-from control_plane.catalog.selectors import validate_degrade_to
+from control_plane.catalog.selectors import validate_stand_ins
 from control_plane.live import announce_change
 from control_plane.rows import change_row, create_row
 
@@ -24,6 +24,7 @@ class ModelChanges(TypedDict, total=False):
     context_window_tokens: int
     max_output_tokens: int
     default_output_tokens: int
+    fall_back_to: list[str]
     degrade_to: list[str]
 
 
@@ -36,6 +37,7 @@ class DeploymentChanges(TypedDict, total=False):
     protocol: str
     region: str | None
     order: int
+    weight: int
     active: bool
 
 
@@ -47,14 +49,16 @@ def create_model(*, organization_id: int, actor: str, **fields: Unpack[ModelFiel
         ValidationError: by field.
     """
     model = create_row(Model(organization_id=organization_id, **fields))
-    validate_degrade_to(organization_id, model.name, model.degrade_to)
+    if model.organization.aliases.filter(name=model.name).exists():
+        raise ValidationError({"name": "There is an alias of this name."})
+    _validate_stand_ins(model)
     announce_change(organization_id, actor=actor)
     return model
 
 
 @transaction.atomic
 def change_model(model_id: int, *, actor: str, **changes: Unpack[ModelChanges]) -> Model:
-    """Change a model's bounds, or what it degrades to.
+    """Change a model's bounds, or what serves in its place.
 
     Raises:
         ValidationError: by field.
@@ -62,11 +66,15 @@ def change_model(model_id: int, *, actor: str, **changes: Unpack[ModelChanges]) 
     if "degrade_to" in changes:
         _lock_siblings(model_id)
     model, changed = change_row(Model.objects.all(), model_id, changes)
-    if "degrade_to" in changed:
-        validate_degrade_to(model.organization_id, model.name, model.degrade_to)
+    if changed & {"fall_back_to", "degrade_to"}:
+        _validate_stand_ins(model)
     if changed:
         announce_change(model.organization_id, actor=actor)
     return model
+
+
+def _validate_stand_ins(model: Model) -> None:
+    validate_stand_ins(model.organization_id, model.name, fall_back_to=model.fall_back_to, degrade_to=model.degrade_to)
 
 
 def _lock_siblings(model_id: int) -> None:

@@ -11,6 +11,7 @@ from control_plane.budgets.models import Budget, Limit, Scoped
 from control_plane.catalog.models import Deployment, Discount, Model, Provider
 from control_plane.catalog.price_book import schedule
 from control_plane.catalog.vendors import authentication_of, base_url_of
+from control_plane.routing.selectors import aliases_by_team
 from control_plane.teams.models import Team
 from kong_plugins.llm import release
 
@@ -27,6 +28,7 @@ def build_document(organization: Organization, *, number: int, created_by: str) 
         .prefetch_related("prices")
         .filter(model__organization=organization, active=True)
     )
+    aliases = aliases_by_team(organization.pk)
     return release.PolicyDocument(
         organization=organization.slug,
         number=number,
@@ -41,7 +43,10 @@ def build_document(organization: Organization, *, number: int, created_by: str) 
         },
         deployments=tuple(_deployment(row, discounts) for row in deployments),
         models=tuple(_model(model, deployments) for model in Model.objects.filter(**of_organization)),
-        teams=tuple(_team(team) for team in Team.objects.filter(**of_organization)),
+        teams=tuple(_team(team, aliases.get(team.pk, {})) for team in Team.objects.filter(**of_organization)),
+        aliases=aliases.get(None, {}),
+        regions=_rule(organization.regions),
+        tier_models={tier: tuple(organization.tier_models[tier]) for tier in _tiers(organization.tier_models)},
         limits=tuple(
             map(_limit, Limit.objects.select_related("model", "provider").filter(**of_organization, active=True))
         ),
@@ -70,6 +75,7 @@ def _deployment(row: Deployment, discounts: Collection[Discount]) -> release.Dep
         later_prices=later_prices,
         region=row.region,
         order=row.order,
+        weight=row.weight,
     )
 
 
@@ -80,13 +86,25 @@ def _model(model: Model, deployments: list[Deployment]) -> release.Model:
         max_output_tokens=model.max_output_tokens,
         default_output_tokens=model.default_output_tokens,
         deployments=tuple(row.reference for row in deployments if row.model_id == model.pk),
+        fall_back_to=tuple(model.fall_back_to),
         degrade_to=tuple(model.degrade_to),
     )
 
 
-def _team(team: Team) -> release.Team:
-    allowed = None if team.allowed_models is None else tuple(team.allowed_models)
-    return release.Team(id=team.slug, tier=team.tier, models=allowed)
+def _team(team: Team, aliases: dict[str, str]) -> release.Team:
+    return release.Team(
+        id=team.slug,
+        tier=team.tier,
+        models=_rule(team.allowed_models),
+        providers=_rule(team.allowed_providers),
+        preferred_providers=tuple(team.preferred_providers),
+        regions=_rule(team.regions),
+        aliases=aliases,
+    )
+
+
+def _rule(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
 
 
 def scope_of(row: Scoped) -> release.Scope:

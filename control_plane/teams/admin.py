@@ -33,6 +33,11 @@ class OrganizationAdmin(ServiceAdmin[Organization]):
     form = OrganizationForm
     list_display = ("name", "slug", "time_zone", "fiscal_month_start", "behind_since")
     readonly_fields = ("behind_since",)
+    fieldsets = (
+        (None, {"fields": ("slug", "name", "time_zone", "fiscal_month_start", "behind_since")}),
+        ("Where calls may go", {"fields": ("regions", "tier_models")}),
+        ("While Redis is away", {"fields": ("fault_tolerant_tiers", "capless_tiers")}),
+    )
 
     def organization_of(self, row: Organization) -> Organization:
         return row
@@ -53,9 +58,13 @@ class MembershipInline(TabularInline):  # type: ignore[misc] # unfold has no typ
 class TeamAdmin(ServiceAdmin[Team]):
     form = TeamForm
     inlines = (MembershipInline,)
-    list_display = ("name", "slug", "tier_label", "models_text", "active_keys")
+    list_display = ("name", "slug", "tier_label", "models_text", "providers_text", "regions_text", "active_keys")
     list_filter = ("tier",)
     search_fields = ("name", "slug")
+    fieldsets = (
+        (None, {"fields": ("organization", "slug", "name", "tier")}),
+        ("Where calls may go", {"fields": ("regions", "allowed_models", "allowed_providers", "preferred_providers")}),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
         active = Count("keys", filter=Q(keys__revoked_at=None))
@@ -68,6 +77,15 @@ class TeamAdmin(ServiceAdmin[Team]):
     @admin.display(description="Models")
     def models_text(self, team: Team) -> str:
         return "all" if team.allowed_models is None else ", ".join(team.allowed_models)
+
+    @admin.display(description="Providers")
+    def providers_text(self, team: Team) -> str:
+        allowed = "all" if team.allowed_providers is None else ", ".join(team.allowed_providers)
+        return f"{allowed}; first {', '.join(team.preferred_providers)}" if team.preferred_providers else allowed
+
+    @admin.display(description="Data stays in")
+    def regions_text(self, team: Team) -> str | None:
+        return ", ".join(team.regions or ()) or None
 
     @admin.display(description="Active keys")
     def active_keys(self, team: Any) -> int:

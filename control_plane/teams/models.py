@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Final, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.db import models
 from django.db.models import F, Q
 
 from control_plane.names import SLUG_PATTERN, validate_model_name, validate_slug, validate_text
 from kong_plugins.llm.release import Tier
 
+MAX_PREFERRED: Final = 5
+NO_REGION_MESSAGE: Final = "Name at least one region in regions, or leave it out for no rule."
 TIERS = [(tier, tier.capitalize()) for tier in get_args(Tier)]
 
 
@@ -63,6 +66,21 @@ class Organization(models.Model):
         help_text="Of the fault tolerant tiers, those whose calls go on then even under a hard budget, which they may "
         "exceed.",
     )
+    regions = ArrayField(
+        models.CharField(max_length=63, validators=[validate_slug]),
+        verbose_name="data must stay in",
+        null=True,
+        blank=True,
+        help_text="The regions of deployments to which calls of any team may go, such as eu-central-1, westeurope; "
+        "none given means anywhere. It goes before every other rule; a deployment without a region never qualifies.",
+    )
+    tier_models = models.JSONField(
+        verbose_name="models of each tier",
+        default=dict,
+        blank=True,
+        help_text="The request models that the keys of a tier may use, whatever their team may; a tier that is not "
+        "named may use all.",
+    )
     readiness_epoch = models.PositiveIntegerField(
         default=0, editable=False, help_text="Rises each time the gateways' counters are declared complete anew."
     )
@@ -90,6 +108,9 @@ class Organization(models.Model):
                 name="organization_capless_tiers",
                 violation_error_message="Tiers that go on past hard budgets must be fault tolerant too.",
             ),
+            models.CheckConstraint(
+                condition=~Q(regions__len=0), name="organization_regions", violation_error_message=NO_REGION_MESSAGE
+            ),
         ]
 
     def __str__(self) -> str:
@@ -113,6 +134,27 @@ class Team(models.Model):
         blank=True,
         help_text="The request models that the team may use; none given means all.",
     )
+    allowed_providers = ArrayField(
+        models.CharField(max_length=63, validators=[validate_slug]),
+        null=True,
+        blank=True,
+        help_text="The providers to which the team's calls may go; none given means all.",
+    )
+    preferred_providers = ArrayField(
+        models.CharField(max_length=63, validators=[validate_slug]),
+        default=list,
+        blank=True,
+        validators=[MaxLengthValidator(MAX_PREFERRED, f"At most {MAX_PREFERRED} providers.")],
+        help_text="The providers that are tried first, in this order, whatever the order of the deployments.",
+    )
+    regions = ArrayField(
+        models.CharField(max_length=63, validators=[validate_slug]),
+        verbose_name="data must stay in",
+        null=True,
+        blank=True,
+        help_text="The regions of deployments to which the team's calls may go; none given means that only the "
+        "organization's rule counts. Where both name regions, both must hold.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -122,6 +164,9 @@ class Team(models.Model):
             models.UniqueConstraint(fields=["organization", "name"], name="team_name_unique"),
             models.CheckConstraint(condition=Q(slug__regex=SLUG_PATTERN), name="team_slug"),
             models.CheckConstraint(condition=Q(tier__in=get_args(Tier)), name="team_tier"),
+            models.CheckConstraint(
+                condition=~Q(regions__len=0), name="team_regions", violation_error_message=NO_REGION_MESSAGE
+            ),
         ]
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from control_plane.api.serializers import StrictSerializer, WholeNumberField
 from control_plane.teams import services
-from control_plane.teams.models import TIERS, Organization, Team
+from control_plane.teams.models import MAX_PREFERRED, TIERS, Organization, Team
 
 
 class OrganizationSerializer(StrictSerializer[Organization]):
@@ -18,6 +18,8 @@ class OrganizationSerializer(StrictSerializer[Organization]):
     fiscal_month_start = WholeNumberField(min_value=1, max_value=28)
     fault_tolerant_tiers = serializers.ListField(child=serializers.ChoiceField(choices=TIERS))
     capless_tiers = serializers.ListField(child=serializers.ChoiceField(choices=TIERS))
+    regions = serializers.ListField(child=serializers.CharField(max_length=63), allow_null=True)
+    tier_models = serializers.DictField(child=serializers.ListField(child=serializers.CharField(max_length=128)))
 
     def update(self, instance: Organization, validated_data: dict[str, Any]) -> Organization:
         return services.change_organization(instance.pk, actor=self.actor, **validated_data)
@@ -32,6 +34,13 @@ class TeamSerializer(StrictSerializer[Team]):
     models = serializers.ListField(
         source="allowed_models", child=serializers.CharField(max_length=128), allow_null=True, default=None
     )
+    providers = serializers.ListField(
+        source="allowed_providers", child=serializers.CharField(max_length=63), allow_null=True, default=None
+    )
+    preferred_providers = serializers.ListField(
+        child=serializers.CharField(max_length=63), max_length=MAX_PREFERRED, default=list
+    )
+    regions = serializers.ListField(child=serializers.CharField(max_length=63), allow_null=True, default=None)
     created_at = serializers.DateTimeField(read_only=True)
 
     def create(self, validated_data: dict[str, Any]) -> Team:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, TypedDict, Unpack, get_args
+from typing import Final, TypedDict, Unpack
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F
 
-from control_plane.catalog.selectors import validate_model_names
 from control_plane.live import announce_change
 from control_plane.rows import change_row, create_row
 from control_plane.teams.models import Organization, Team
+from control_plane.teams.selectors import validate_organization, validate_team
 from kong_plugins.llm.release import Tier
 from kong_plugins.llm.windows import PeriodKind
 
@@ -22,6 +21,7 @@ _COUNTED_BY: Final[dict[str, tuple[PeriodKind, ...]]] = {
     "fiscal_month_start": ("month", "quarter", "year"),
 }
 _NAMES_SHOWN: Final = 5
+_ROUTING: Final = frozenset({"allowed_models", "allowed_providers", "preferred_providers", "regions"})
 
 
 class OrganizationChanges(TypedDict, total=False):
@@ -30,40 +30,36 @@ class OrganizationChanges(TypedDict, total=False):
     fiscal_month_start: int
     fault_tolerant_tiers: list[Tier]
     capless_tiers: list[Tier]
+    regions: list[str] | None
+    tier_models: dict[Tier, list[str]]
+
+
+class OrganizationFields(OrganizationChanges):
+    slug: str
 
 
 class TeamChanges(TypedDict, total=False):
     name: str
     tier: Tier
     allowed_models: list[str] | None
+    allowed_providers: list[str] | None
+    preferred_providers: list[str]
+    regions: list[str] | None
+
+
+class TeamFields(TeamChanges):
+    slug: str
 
 
 @transaction.atomic
-def create_organization(
-    *,
-    slug: str,
-    name: str,
-    time_zone: str,
-    actor: str,
-    fiscal_month_start: int = 1,
-    fault_tolerant_tiers: Iterable[Tier] = get_args(Tier),
-    capless_tiers: Iterable[Tier] = (),
-) -> Organization:
+def create_organization(*, actor: str, **fields: Unpack[OrganizationFields]) -> Organization:
     """Make an organization; its first release is published with it.
 
     Raises:
         ValidationError: by field.
     """
-    organization = create_row(
-        Organization(
-            slug=slug,
-            name=name,
-            time_zone=time_zone,
-            fiscal_month_start=fiscal_month_start,
-            fault_tolerant_tiers=list(fault_tolerant_tiers),
-            capless_tiers=list(capless_tiers),
-        )
-    )
+    organization = create_row(Organization(**fields))
+    validate_organization(organization)
     announce_change(organization.pk, actor=actor)
     return organization
 
@@ -78,6 +74,8 @@ def change_organization(organization_id: int, *, actor: str, **changes: Unpack[O
     """
     organization, changed = change_row(Organization.objects.all(), organization_id, changes)
     _refuse_recounting(organization, changed)
+    if changed & {"tier_models", "regions"}:
+        validate_organization(organization)
     if changed:
         announce_change(organization.pk, actor=actor)
     return organization
@@ -98,24 +96,14 @@ def _refuse_recounting(organization: Organization, changed: frozenset[str]) -> N
 
 
 @transaction.atomic
-def create_team(
-    *,
-    organization_id: int,
-    slug: str,
-    name: str,
-    actor: str,
-    tier: Tier = "normal",
-    allowed_models: list[str] | None = None,
-) -> Team:
-    """Make a team; `allowed_models` None lets it use every model.
+def create_team(*, organization_id: int, actor: str, **fields: Unpack[TeamFields]) -> Team:
+    """Make a team, which may use every model and every provider unless it is told otherwise.
 
     Raises:
         ValidationError: by field.
     """
-    team = create_row(
-        Team(organization_id=organization_id, slug=slug, name=name, tier=tier, allowed_models=allowed_models)
-    )
-    validate_model_names(organization_id, allowed_models)
+    team = create_row(Team(organization_id=organization_id, **fields))
+    _check_routing(team)
     announce_change(organization_id, actor=actor)
     return team
 
@@ -128,10 +116,16 @@ def change_team(team_id: int, *, actor: str, **changes: Unpack[TeamChanges]) -> 
         ValidationError: by field.
     """
     team, changed = change_row(Team.objects.all(), team_id, changes)
-    if "allowed_models" in changed:
-        validate_model_names(team.organization_id, team.allowed_models)
+    if changed & _ROUTING:
+        _check_routing(team)
     if "tier" in changed:
         team.keys.update(version=F("version") + 1)
     if changed:
         announce_change(team.organization_id, actor=actor)
     return team
+
+
+def _check_routing(team: Team) -> None:
+    # A change of the organization's regions waits for this one, or this one for it.
+    rows = Organization.objects.select_for_update(no_key=True)
+    validate_team(team, rows.get(pk=team.organization_id))
