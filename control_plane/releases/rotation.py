@@ -1,0 +1,66 @@
+"""Changing the master key: every sealed secret goes under the first key of `BURSAR_CREDENTIAL_KEY`.
+
+Only the data keys are wrapped anew; no secret is opened. One row at a time is locked, so that everything else goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.apps import apps
+from django.conf import settings
+from django.db import transaction
+
+from control_plane.releases.services import publish_changes
+from control_plane.teams.models import Organization
+from kong_plugins.llm.credentials import rewrap_credential
+
+# What is sealed: the model, and the field; the model's `credential_id` is what it is sealed for.
+_SEALED: Final = (("catalog.Provider", "sealed_credential"), ("alerts.Webhook", "sealed_secret"))
+
+
+@dataclass
+class Rotation:
+    """What was found: secrets `moved` to the first key (or to be moved), others that `stayed` as they were already
+    there, and those `lost`, whose key is not at hand."""
+
+    moved: int = 0
+    stayed: int = 0
+    lost: list[str] = field(default_factory=list)
+
+
+def rotate(*, check_only: bool = False) -> Rotation:
+    """Move every secret to the first key; with `check_only`, say what would be moved."""
+    found = Rotation()
+    for label, name in _SEALED:
+        model = apps.get_model(label)
+        for primary_key in model._default_manager.order_by("pk").values_list("pk", flat=True):
+            _move(model, primary_key, name, found, check_only=check_only)
+    return found
+
+
+def publish_rotated() -> list[str]:
+    """Give the gateways what was moved; return the organizations for which that is still to come."""
+    organizations = Organization.objects.order_by("slug").values_list("pk", "slug")
+    return [slug for primary_key, slug in organizations if not publish_changes(primary_key, actor="rotation")]
+
+
+@transaction.atomic
+def _move(model: Any, primary_key: Any, name: str, found: Rotation, *, check_only: bool) -> None:
+    row = model._default_manager.select_for_update().filter(pk=primary_key).first()
+    if row is None:
+        return
+    before = getattr(row, name)
+    try:
+        after = rewrap_credential(before, credential_id=row.credential_id, credential_key=settings.CREDENTIAL_KEY)
+    except ValueError as error:
+        found.lost.append(f"{row.credential_id}: {error}")
+        return
+    if after == before:
+        found.stayed += 1
+        return
+    found.moved += 1
+    if not check_only:
+        setattr(row, name, after)
+        row.save(update_fields=[name])
