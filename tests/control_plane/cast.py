@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import uuid
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 
@@ -131,6 +133,20 @@ def admits(store: Store, organization: str) -> bool:
         draft=b"{}",
     )
     return isinstance(store.reserve(call), Granted)
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """What the test's own Django was set up with, its test database included."""
+    database = connection.settings_dict
+    return os.environ | {
+        "DATABASE_URL": f"postgresql://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}"
+        f"/{database['NAME']}",
+        "REDIS_URL": settings.REDIS_URL,
+        "BURSAR_KEY_PEPPER": settings.KEY_PEPPER,
+        "BURSAR_CREDENTIAL_KEY": settings.CREDENTIAL_KEY,
+        "BURSAR_SECRET_KEY": settings.SECRET_KEY,
+        **changes,
+    }
 
 
 def post(pages: Client, path: str, fields: dict[str, Any]) -> str:

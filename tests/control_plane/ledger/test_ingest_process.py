@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import subprocess
 import sys
@@ -13,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 from django.db import connection
 from django.db.models import Sum
 
 from control_plane.ledger.models import HourRollup, UsageEvent
 from control_plane.ledger.reconciliation import first_difference
+from tests.control_plane.cast import environment
 from tests.control_plane.ledger.traffic import Traffic
 
 REPOSITORY = Path(__file__).parents[3]
@@ -30,20 +29,6 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < give_up_s, f"waited {PATIENCE_S} s for {what}"
         time.sleep(0.005)
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """What the test's own Django was set up with, its test database included."""
-    database = connection.settings_dict
-    return os.environ | {
-        "DATABASE_URL": f"postgresql://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}"
-        f"/{database['NAME']}",
-        "REDIS_URL": settings.REDIS_URL,
-        "BURSAR_KEY_PEPPER": settings.KEY_PEPPER,
-        "BURSAR_CREDENTIAL_KEY": settings.CREDENTIAL_KEY,
-        "BURSAR_SECRET_KEY": settings.SECRET_KEY,
-        **changes,
-    }
 
 
 @contextmanager
