@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from control_plane.administration import ServiceAdmin
 from control_plane.amounts import usd_text
 from control_plane.catalog import providers, services
+from control_plane.catalog.failing_admin import FailingDeploymentAdmin
 from control_plane.catalog.forms import PRICE_INPUTS, DeploymentForm, ModelForm, ProviderForm
 from control_plane.catalog.models import Deployment, Model, Provider
 from control_plane.catalog.price_admin import PriceInline
@@ -65,7 +66,7 @@ class ModelAdmin(ServiceAdmin[Model]):
 
 
 @admin.register(Deployment)
-class DeploymentAdmin(ServiceAdmin[Deployment]):
+class DeploymentAdmin(FailingDeploymentAdmin):
     form = DeploymentForm
     inlines = (PriceInline,)
     list_display = (
@@ -76,14 +77,17 @@ class DeploymentAdmin(ServiceAdmin[Deployment]):
         "order",
         "weight",
         "active",
+        "calls",
         "input_usd",
         "output_usd",
     )
+    readonly_fields = ("failing_now",)
     list_filter = ("provider", "active")
     search_fields = ("model__name", "provider_model")
     fieldsets = (
         (None, {"fields": ("model", "provider", "provider_model", "protocol", "region", "order", "weight", "active")}),
         ("Price, in US dollars per million tokens", {"fields": PRICE_INPUTS}),
+        ("Where its calls go", {"fields": ("failing_now",)}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:

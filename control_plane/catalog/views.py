@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
 from control_plane.api.views import OrganizationViewSet
+from control_plane.catalog.failing import clear_mark, failing_deployments
 from control_plane.catalog.models import Deployment, Discount, Model, Price, Provider
 from control_plane.catalog.price_serializers import DiscountSerializer, PriceSerializer
 from control_plane.catalog.serializers import DeploymentSerializer, ModelSerializer, ProviderSerializer
@@ -34,6 +43,21 @@ class DeploymentViewSet(OrganizationViewSet[Deployment]):
         "provider_model": "provider_model",
         "protocol": "protocol",
     }
+
+    @action(detail=False)
+    def failing(self, request: Request) -> Response:
+        """Those that are marked as failing, with since when and until when calls go elsewhere."""
+        if unknown := sorted(request.query_params):
+            raise ValidationError(dict.fromkeys(unknown, "There is no such filter."))
+        marked = failing_deployments(self.get_queryset().select_related("model__organization"))
+        return Response([asdict(each) for each in marked])
+
+    @action(detail=True, methods=["post"], url_path="clear-mark")
+    def clear_mark(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Have calls go there again; also where they do already."""
+        deployment = self.get_object()
+        clear_mark(deployment, actor=self.token.user.get_username())
+        return Response(self.get_serializer(deployment).data)
 
 
 class PriceViewSet(OrganizationViewSet[Price]):
