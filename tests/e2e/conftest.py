@@ -15,7 +15,7 @@ from tests.e2e.system import System
 
 # A test machine may be slower than any Redis time-out that suits production.
 SETTINGS: Final = {"BURSAR_REDIS_TIMEOUT_MS": "2000", "BURSAR_DEMO_FIRST_TOKEN_MS": "", "BURSAR_DEMO_TOKEN_MS": ""}
-_LEASE_OF_FIVE_SECONDS: Final = {"BURSAR_DEADLINE_MS": "3000", "BURSAR_LEASE_GRACE_MS": "2000"}
+LEASE_OF_FIVE_SECONDS: Final = {"BURSAR_DEADLINE_MS": "3000", "BURSAR_LEASE_GRACE_MS": "2000"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 @pytest.fixture
 def short_lease_system(tmp_path: Path) -> Iterator[RunningSystem]:
     """A system of the test's own, to be broken; its holds expire after five seconds."""
-    with Stack(tmp_path, settings=SETTINGS | _LEASE_OF_FIVE_SECONDS) as stack, System(stack.ready) as running:
+    with Stack(tmp_path, settings=SETTINGS | LEASE_OF_FIVE_SECONDS) as stack, System(stack.ready) as running:
         yield RunningSystem(stack, running, tmp_path)
 
 

@@ -107,6 +107,16 @@ def test_who_cannot_be_reached_is_told_of_in_the_clients_dialect(
     assert (call["failure"]["kind"], call["connected"]) == ("unreachable", False)
 
 
+def test_an_error_of_google_names_its_status_and_one_of_aws_its_kind() -> None:
+    google = answered(Kong("gemini"), headers={}, status=504, source="error", upstream_bytes_sent="0")
+    aws = answered(Kong("bedrock_converse"), headers={}, status=502, source="error", upstream_bytes_sent="0")
+
+    error = json.loads(google.body([b"timeout"]))["error"]
+    assert (error["code"], error["details"][0]["reason"]) == (504, "PROVIDER_UNAVAILABLE")
+    assert json.loads(aws.body([b"bad gateway"]))["code"] == "provider_unavailable"
+    assert aws["response_headers"]["x-amzn-errortype"] == "ServiceUnavailableException"
+
+
 @pytest.mark.parametrize("status", [502, 504])
 def test_a_call_that_may_have_been_billed_is_not_sent_again_by_itself(kong: Kong, status: int) -> None:
     """It is charged in full: a retry by the SDK would be a second charge for one answer."""

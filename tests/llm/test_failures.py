@@ -29,7 +29,7 @@ from tests.llm.waiters import grant_of, waiters_of
 
 # Sunday, 22 March 2026, 10:00:00 GMT.
 NOW_MS = 1_774_173_600_000
-BUSY = Failure(kind="busy")
+BUSY = Failure(kind="busy", retry_after="60")
 
 
 def marks_of(gateway: Gateway) -> dict[str, Mark]:

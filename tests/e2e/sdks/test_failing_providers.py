@@ -45,24 +45,21 @@ def anthropic_sdk(team: Team) -> Anthropic:
     return team.system.closing(Anthropic(base_url=team.system.gateway, api_key=team.key))
 
 
-def attempts(team: Team, number: int) -> list[dict[str, Any]]:
-    """The ledger's rows, as soon as there are so many, in the order of the attempts."""
-
-    def look() -> list[dict[str, Any]] | None:
-        rows = team.ledger()
-        return rows if len(rows) >= number else None
-
-    rows = eventually(look, within_s=20, what=f"{number} attempts in the ledger")
-    assert len(rows) == number
-    return sorted(rows, key=lambda row: str(row["reserved_at"]))
+def attempts(team: Team) -> list[dict[str, Any]]:
+    """The ledger's rows as soon as there is a call to be paid for, in the order of the attempts."""
+    eventually(team.spent_in_ledger, within_s=20, what="a call in the ledger")
+    return sorted(team.ledger(), key=lambda row: str(row["reserved_at"]))
 
 
-def assert_the_second_attempt_was_paid_for(team: Team, spare: Team, status: int) -> None:
-    failed, answered = attempts(team, 2)
-    assert (failed["kind"], failed["http_status"], failed["amount_nusd"]) == ("voided", status, 0)
+def assert_the_answer_was_paid_for(team: Team, spare: Team, status: int) -> None:
+    """And nothing else. On a slow machine, a second attempt may fail as the first one did."""
+    *failed, answered = attempts(team)
+    assert failed
+    for row in failed:
+        assert (row["kind"], row["http_status"], row["amount_nusd"]) == ("voided", status, 0)
     assert answered["kind"] == "posted"
-    assert answered["candidates"] == [f"{failed['deployment']}: failing", answered["deployment"]]
-    assert failed["request_id"] != answered["request_id"]
+    assert answered["candidates"] == [f"{failed[0]['deployment']}: failing", answered["deployment"]]
+    assert len({row["request_id"] for row in (*failed, answered)}) == len(failed) + 1
     [billed] = spare.books()
     assert (billed["client_request_id"], billed["amount_nusd"]) == (answered["request_id"], answered["amount_nusd"])
     assert sum(call["amount_nusd"] for call in team.books()) == 0
@@ -109,7 +106,7 @@ def test_the_user_of_openais_sdk_sees_an_answer_although_the_provider_failed(
     system: System, status: int, stream: bool
 ) -> None:
     team, spare = new_team(system, "fails")
-    team.behave(fail_status=status, fail_times=1)
+    team.behave(fail_status=status)
 
     answer: Any = openai_sdk(team).chat.completions.create(model=team.model, messages=QUESTION, stream=stream)
 
@@ -117,17 +114,17 @@ def test_the_user_of_openais_sdk_sees_an_answer_although_the_provider_failed(
         assert any(chunk.choices and chunk.choices[0].delta.content for chunk in answer)
     else:
         assert answer.choices[0].message.content
-    assert_the_second_attempt_was_paid_for(team, spare, status)
+    assert_the_answer_was_paid_for(team, spare, status)
 
 
 def test_the_user_of_anthropics_sdk_sees_an_answer_although_the_provider_is_overloaded(system: System) -> None:
     team, spare = new_team(system, "fails-claude", **CLAUDE)
-    team.behave(fail_status=529, fail_times=1)
+    team.behave(fail_status=529)
 
     with anthropic_sdk(team).messages.stream(model=team.model, max_tokens=40, messages=QUESTION) as stream:
         assert "".join(stream.text_stream)
 
-    assert_the_second_attempt_was_paid_for(team, spare, 529)
+    assert_the_answer_was_paid_for(team, spare, 529)
 
 
 def test_a_provider_that_cannot_be_reached_is_passed_over(system: System, unreachable: str) -> None:
@@ -135,7 +132,7 @@ def test_a_provider_that_cannot_be_reached_is_passed_over(system: System, unreac
 
     assert openai_sdk(team).chat.completions.create(model=team.model, messages=QUESTION).choices
 
-    assert_the_second_attempt_was_paid_for(team, spare, 502)
+    assert_the_answer_was_paid_for(team, spare, 502)
 
 
 def test_the_only_provider_is_heard_and_obeyed(system: System, unreachable: str) -> None:
@@ -169,7 +166,7 @@ def test_a_call_that_may_have_been_billed_is_charged_once_and_not_sent_again(sys
             openai_sdk(team).chat.completions.create(model=team.model, messages=QUESTION)
 
         assert caught.value.response.headers["x-should-retry"] == "false"
-        [row] = attempts(team, 1)
+        [row] = attempts(team)
         assert (row["kind"], row["outcome"], row["amount_nusd"]) == ("posted", "unanswered", row["hold_nusd"])
         assert spare.books() == []
         eventually(

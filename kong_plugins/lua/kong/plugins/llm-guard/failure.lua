@@ -59,11 +59,8 @@ end
 
 -- Kong's own words for what nginx could not do are in no client's dialect.
 local function replace_body(state, protocol, message)
-  state.replacement = refusal.body(protocol, message, "provider_unavailable")
-  kong.response.set_headers({
-    ["content-type"] = "application/json",
-    ["content-length"] = tostring(#state.replacement),
-  })
+  state.replacement = refusal.body(protocol, message, "provider_unavailable", kong.response.get_status())
+  kong.response.set_headers(refusal.body_headers(protocol, state.replacement))
 end
 
 
