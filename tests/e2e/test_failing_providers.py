@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +15,7 @@ from tests.e2e.sdks.test_failing_providers import QUESTION, new_team
 from tests.e2e.system import System, Team, eventually
 from tests.e2e.test_redis_away import hung, without_hard_budget
 
-CALLS = 60
+CALLS = 40
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +62,11 @@ def test_a_crowd_at_two_gateways_is_served_by_the_other_provider_and_pays_once(g
 
     assert len(team.books()) == before, "while it is marked, nobody calls there"
     assert_no_hold_is_left(team)
-    billed = Counter({call["client_request_id"]: call["amount_nusd"] for call in (*team.books(), *spare.books())})
-    paid = Counter({row["request_id"]: row["amount_nusd"] for row in team.spent_in_ledger()})
-    assert +paid == +billed
-    assert len(+paid) == 4 + 2 * CALLS, "one charge for each answer"
+    answers = 4 + 2 * CALLS
+    eventually(lambda: len(team.spent_in_ledger()) == answers, within_s=30, what="one charge for each answer")
+    billed = {call["client_request_id"]: call["amount_nusd"] for call in (*team.books(), *spare.books())}
+    paid = {row["request_id"]: row["amount_nusd"] for row in team.spent_in_ledger()}
+    assert paid == {request_id: amount for request_id, amount in billed.items() if amount}
 
 
 @pytest.mark.timeout(240)

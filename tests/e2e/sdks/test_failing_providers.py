@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +21,10 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from stack.ports import HOST
+from stack.programs import REPOSITORY
 from tests.e2e.system import CLAUDE, PRICE, PROVIDER_MODEL, System, Team, eventually
 
+DOCUMENT = REPOSITORY / "docs" / "failing-providers.md"
 QUESTION: Any = [{"role": "user", "content": "Where is my parcel?"}]
 
 
@@ -191,3 +197,31 @@ def test_a_crowd_that_a_provider_begins_to_fail_is_served_by_the_other_one(syste
         lambda: rows if len(rows := team.spent_in_ledger()) == 48 else None, within_s=20, what="48 calls in the ledger"
     )
     assert {row["request_id"]: row["amount_nusd"] for row in rows} == booked
+
+
+def test_who_follows_the_document_sees_what_is_failing_and_ends_it(system: System) -> None:
+    team, _ = new_team(system, "documented")
+    team.behave(fail_status=401)
+    assert openai_sdk(team).chat.completions.create(model=team.model, messages=QUESTION).choices
+    look, clear = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+    [failing] = [row for row in json.loads(run(look, system)) if row["model"] == team.model]
+    assert (failing["provider"], failing["status"], failing["failures"]) == (team.slug, 401, 1)
+
+    definitions = look.splitlines()[:-1]
+    cleared = run("\n".join([*definitions, clear]), system, deployment=failing["deployment"])
+    assert json.loads(cleared)["id"] == failing["deployment"]
+    assert team.model not in run(look, system)
+
+
+def run(commands: str, system: System, *, deployment: int = 0) -> str:
+    """What the document's commands print, run as they stand."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands.replace("http://127.0.0.1:8080", system.ready["control_plane"])],
+        env={**os.environ, "BURSAR_TOKEN": system.ready["api_token"], "DEPLOYMENT": str(deployment)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
