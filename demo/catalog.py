@@ -19,7 +19,7 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DemoModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A model under the name that clients ask for, in the words of each of the `protocols`; answers name the dated
-    `snapshot`."""
+    `snapshot`. `base_path` is where its paths begin at the provider."""
 
     name: str
     snapshot: str
@@ -27,6 +27,7 @@ class DemoModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_output_tokens: int
     default_output_tokens: int
     price: PriceList
+    base_path: str = "/v1"
     protocols: tuple[str, ...] = ("openai_chat", "openai_responses")
 
 

@@ -32,15 +32,21 @@ def seed(*, control_plane_url: str, api_token: str, provider_url: str, known_key
     headers = {"authorization": f"Token {api_token}"}
     with httpx.Client(base_url=f"{control_plane_url}/api/v1", headers=headers, timeout=30) as client:
         seeding = _Seeding(client)
-        seeding.provider(data["provider"], f"{provider_url}/v1")
         for model in demo_models():
-            seeding.model(model, data["provider"]["name"])
+            provider = data["provider"] | {"name": _provider_name(data["provider"]["name"], model.base_path)}
+            seeding.provider(provider, provider_url + model.base_path)
+            seeding.model(model, provider["name"])
         for team in data["teams"]:
             seeding.ensure("teams", {"slug": team["slug"]}, team)
         for kind in ("budgets", "limits"):
             for row in data[kind]:
                 seeding.ensure(kind, {"name": row["name"]}, row)
         return {row["name"]: seeding.key(row, known_keys.get(row["name"])) for row in data["keys"]}
+
+
+def _provider_name(name: str, base_path: str) -> str:
+    """A provider has one base URL, so it stands in the catalogue once for each."""
+    return name if base_path == "/v1" else name + base_path.replace("/", "-")
 
 
 class _Seeding:
@@ -61,6 +67,7 @@ class _Seeding:
     def model(self, model: DemoModel, provider: str) -> None:
         """A model and the provider's deployments of it, one for each way of asking, at the provider's own price."""
         fields = msgspec.to_builtins(model)
+        del fields["base_path"]
         price, protocols, _snapshot = fields.pop("price"), fields.pop("protocols"), fields.pop("snapshot")
         self.ensure("models", {"name": model.name}, fields)
         for protocol in protocols:

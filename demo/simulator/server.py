@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from demo.catalog import DemoModel, demo_models
 from demo.simulator.answers import CHAT
 from demo.simulator.books import ACCOUNT_PREFIX, Behaviour, Books, Call
+from demo.simulator.cohere import COHERE
 from demo.simulator.completions import COMPLETIONS
 from demo.simulator.delivery import deliver
 from demo.simulator.embeddings import EMBEDDINGS
@@ -37,6 +38,7 @@ _FORMS = {
     "/v1/embeddings": EMBEDDINGS,
     "/v1/completions": COMPLETIONS,
     "/v1/messages": MESSAGES,
+    "/v2/chat": COHERE,
     f"/v1/{_GEMINI_CALL}": GEMINI,
     f"/v1beta/{_GEMINI_CALL}": GEMINI,
     # Vertex AI, which has a project and a location in the path.

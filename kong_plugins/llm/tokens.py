@@ -75,6 +75,11 @@ UNKNOWN_FAMILY: Final = ModelFamily(
 )
 
 _FAMILIES: Final = (
+    # Of Cohere's models, those that do not reason: https://docs.cohere.com/docs/models
+    (
+        re.compile(r"command-(?:r7b|r-plus|r|a)-[0-9]{2}-20[0-9]{2}$"),
+        msgspec.structs.replace(UNKNOWN_FAMILY, hides_reasoning=False),
+    ),
     # https://ai.google.dev/gemini-api/docs/thinking#set-budget; the older models do not think, but for one experiment.
     (
         re.compile(r"gemini-(?:1\.[05]|2\.0)(?!.*thinking)(?![0-9])"),

@@ -13,6 +13,7 @@ from kong_plugins.llm.protocols import (
     bedrock,
     bedrock_converse,
     bedrock_invoke,
+    cohere_chat,
     gemini,
     openai_chat,
     openai_completions,
@@ -62,6 +63,7 @@ _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
     "openai_completions": openai_completions,
     "anthropic_messages": anthropic_messages,
     "gemini": gemini,
+    "cohere_chat": cohere_chat,
     "bedrock_converse": bedrock_converse,
     "bedrock_invoke": bedrock_invoke,
 }
@@ -74,6 +76,7 @@ _PATHS: Final[Mapping[str, str]] = {
     r"/v1/completions": "openai_completions",
     r"/v1/messages": "anthropic_messages",
     gemini.PATH: "gemini",
+    r"/v2/chat": "cohere_chat",
     r"/model/[^/]+/converse(-stream)?": "bedrock_converse",
     r"/model/[^/]+/invoke(-with-response-stream)?": "bedrock_invoke",
 }

@@ -41,7 +41,12 @@ local ACCOUNT = {
 }
 
 -- What is left of capacity that the account has bought.
-local CAPACITY_PREFIXES = { "anthropic-priority-", "anthropic-fast-" }
+local CAPACITY_PREFIXES = {
+  "anthropic-priority-",
+  "anthropic-fast-",
+  "x-endpoint-monthly-call-",
+  "x-trial-endpoint-call-",
+}
 
 local headers = {}
 

@@ -24,6 +24,7 @@ local BODIES = {
   gemini = function(message, code, status)
     return format(GEMINI_BODY, status, message, upper(code), code)
   end,
+  cohere_chat = '{"message":"%s","code":"%s","param":null}',
   bedrock_converse = '{"message":"%s","code":"%s","param":null}',
   bedrock_invoke = '{"message":"%s","code":"%s","param":null}',
 }

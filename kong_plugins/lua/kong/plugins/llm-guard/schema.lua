@@ -24,6 +24,7 @@ return {
                 "bedrock_converse",
                 "bedrock_invoke",
                 "gemini",
+                "cohere_chat",
               },
           } },
           { mode = {
