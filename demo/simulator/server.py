@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from demo.catalog import DemoModel, demo_models
 from demo.simulator.answers import CHAT
+from demo.simulator.azure import AZURE_CHAT, AZURE_DEPLOYMENT_CHAT, issue_token
 from demo.simulator.books import ACCOUNT_PREFIX, Behaviour, Books, Call
 from demo.simulator.cohere import COHERE
 from demo.simulator.completions import COMPLETIONS
@@ -34,6 +35,8 @@ _log = logging.getLogger("simulator")
 _GEMINI_CALL = "models/{model:[^/:]+}:{method:generateContent|streamGenerateContent}"
 _FORMS = {
     "/v1/chat/completions": CHAT,
+    "/openai/v1/chat/completions": AZURE_CHAT,
+    "/openai/deployments/{model}/chat/completions": AZURE_DEPLOYMENT_CHAT,
     "/v1/responses": RESPONSES,
     "/v1/embeddings": EMBEDDINGS,
     "/v1/completions": COMPLETIONS,
@@ -60,6 +63,7 @@ class Simulator:
                 web.get("/", self.show_ready),
                 web.get("/v1/models", self.list_models),
                 *(web.post(path, partial(self._serve, form=form)) for path, form in _FORMS.items()),
+                web.post("/{tenant}/oauth2/v2.0/token", issue_token),
                 web.get("/_behaviour", self.show_behaviour),
                 web.put("/_behaviour", self.set_behaviour),
                 web.get("/_books", self.show_books),
