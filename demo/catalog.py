@@ -8,13 +8,14 @@ import msgspec
 
 
 class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """US dollars per million tokens, as decimal text so that no float ever touches them."""
+    """US dollars per million tokens, or per piece, as decimal text so that no float ever touches them."""
 
     input_usd_per_mtok: str
     cache_read_usd_per_mtok: str
     cache_write_usd_per_mtok: str
     output_usd_per_mtok: str
     cache_write_1h_usd_per_mtok: str | None = None
+    usd_per_piece: dict[str, str] = {}
 
 
 class DemoModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

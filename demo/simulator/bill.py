@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal, localcontext
 
 from demo.catalog import PriceList
@@ -18,9 +19,10 @@ def amount_nusd(
     output_tokens: int,
     cache_write_tokens: int = 0,
     cache_write_1h_tokens: int = 0,
+    pieces: Mapping[str, int] | None = None,
 ) -> int:
-    """The bill of one call in nano-USD; what the cache read, wrote, and wrote for an hour, each by itself, is part of
-    `input_tokens`."""
+    """The bill of one call in nano-USD, with its pieces; what the cache read, wrote, and wrote for an hour,
+    each by itself, is part of `input_tokens`."""
     uncached_tokens = input_tokens - cache_read_tokens - cache_write_tokens - cache_write_1h_tokens
     with localcontext(prec=60):
         usd = (
@@ -30,4 +32,5 @@ def amount_nusd(
             + cache_write_1h_tokens * Decimal(price.cache_write_1h_usd_per_mtok or 0)
             + output_tokens * Decimal(price.output_usd_per_mtok)
         ) / _TOKENS_PER_PRICE
+        usd += sum(count * Decimal(price.usd_per_piece.get(name, 0)) for name, count in (pieces or {}).items())
         return int((usd * _NUSD_PER_USD).to_integral_value(ROUND_CEILING))

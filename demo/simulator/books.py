@@ -65,6 +65,7 @@ class Call:
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
     output_tokens: int = 0
+    pieces: dict[str, int] = field(default_factory=dict)
     finished: bool = False
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(15)}")
 
@@ -80,6 +81,7 @@ class Call:
             cache_write_tokens=self.cache_write_tokens,
             cache_write_1h_tokens=self.cache_write_1h_tokens,
             output_tokens=self.output_tokens,
+            pieces=self.pieces,
         )
 
     def summary(self) -> str:
@@ -93,8 +95,9 @@ class Call:
         """The line as `GET /_books` shows it."""
         names = ("id", "client_request_id", "header_names", "body_sha256", "account", "stream", "status", "finished")
         tokens = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens")
+        counts = (*tokens, "pieces")
         return {"model": self.model and self.model.name, "amount_nusd": self.amount_nusd} | {
-            name: getattr(self, name) for name in names + tokens
+            name: getattr(self, name) for name in names + counts
         }
 
 

@@ -20,7 +20,10 @@ async def deliver(
         if not _is_gone(request):
             output_tokens = (writing.thought_tokens + writing.tokens) * writing.choices
             call.output_tokens, call.finished = output_tokens, True
-        return web.json_response(writing.whole(), headers=headers)
+        whole = writing.whole()
+        if isinstance(whole, bytes):
+            return web.Response(body=whole, headers=headers | {"content-type": writing.content_type})
+        return web.json_response(whole, headers=headers)
     answer = web.StreamResponse(headers=headers | {"content-type": writing.content_type})
     call.output_tokens = writing.thought_tokens
     await asyncio.sleep(behaviour.first_token_ms / 1000)

@@ -23,6 +23,7 @@ from demo.simulator.embeddings import EMBEDDINGS
 from demo.simulator.errors import ProviderError, incorrect_key, invalid, missing_key, ordered_failure
 from demo.simulator.form import Asked, Form
 from demo.simulator.gemini import GEMINI
+from demo.simulator.media import IMAGES, SPEECH
 from demo.simulator.messages import MESSAGES
 from demo.simulator.requests import read_body, requested_model
 from demo.simulator.responses import RESPONSES
@@ -40,6 +41,8 @@ _FORMS = {
     "/v1/responses": RESPONSES,
     "/v1/embeddings": EMBEDDINGS,
     "/v1/completions": COMPLETIONS,
+    "/v1/images/generations": IMAGES,
+    "/v1/audio/speech": SPEECH,
     "/v1/messages": MESSAGES,
     "/v2/chat": COHERE,
     f"/v1/{_GEMINI_CALL}": GEMINI,

@@ -166,6 +166,10 @@ def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
         usage = _with_writes(reading.usage, meter, reading)
         quality: Quality = "exact" if usage == reading.usage else "partial"
         return usage, quality, _cost_nusd(terms, usage, reading)
+    pieces = Usage(units=terms.units)
+    if reading.as_asked and _cost_nusd(terms, pieces, reading) == terms.cost_nusd:
+        # Nothing but the pieces has a price.
+        return pieces, "exact", terms.cost_nusd
     sent_tokens = None if _may_think(meter) else reading.sent_bound_tokens
     most_tokens = terms.output_bound_tokens
     output_tokens = most_tokens if sent_tokens is None else min(sent_tokens, most_tokens)

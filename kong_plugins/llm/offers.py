@@ -117,7 +117,7 @@ class Offers:
 
     def _reservation(self, candidate: Candidate, terms: Terms) -> Reservation:
         principal = self._call.caller.principal
-        demand = _demand(candidate, terms, takes_partial=self._call.caller.takes_partial)
+        demand = _demand(candidate, terms, takes_partial=self._takes_partial())
         limits, budgets = checks_for(self.table.document, principal, demand, now_ms=self._now_ms())
         if not self._degrades(candidate):
             budgets = tuple(msgspec.structs.replace(budget, degrade_at_percent=None) for budget in budgets)
@@ -136,6 +136,10 @@ class Offers:
             without_redis=goes_on_without_redis(self.table.document, principal.tier, budgets),
             deployment=candidate.deployment.id,
         )
+
+    def _takes_partial(self) -> bool:
+        """Whether a part of what the call may cost is of use to it."""
+        return self._call.caller.takes_partial and self._call.request.is_divisible
 
     def _degrades(self, candidate: Candidate) -> bool:
         """Whether a budget passes this candidate over before it is used up: it is not of a lesser model, and one of
@@ -240,22 +244,28 @@ def _target(call: Call, offer: Offer) -> Target:
 
 
 def _price_of(candidate: Candidate, request: ModelRequest, at_ms: int) -> Price | None:
-    """The price in force; None where it does not say what the call costs at a tier at which it may be served."""
+    """The price in force; None where it does not say what the call costs at a tier at which it may be served, or what
+    a piece costs that the call asks for."""
     price = candidate.deployment.price_at(at_ms)
-    return price if price is not None and price.knows(request.service_tiers) else None
+    if price is None or not price.knows(request.service_tiers) or not price.knows_pieces(request.units):
+        return None
+    return price
 
 
 def terms_of(candidate: Candidate, request: ModelRequest, caller: Caller, *, at_ms: int) -> Terms:
     """What the candidate may use for the caller's request, at the price that is in force."""
     model = candidate.model
-    most_tokens = min(request.requested_max_tokens or model.default_output_tokens, model.max_output_tokens)
+    asked_tokens = request.requested_max_tokens or model.default_output_tokens
+    most_tokens = min(asked_tokens, model.max_output_tokens) if request.is_divisible else model.max_output_tokens
     own_tokens = input_bound_tokens(
         request.prompt,
         provider_model=candidate.deployment.provider_model,
         context_window_tokens=model.context_window_tokens,
     )
     return Terms(
-        input_bound_tokens=min(own_tokens + caller.extra_input_tokens, model.context_window_tokens),
+        input_bound_tokens=min(
+            own_tokens + caller.extra_input_tokens, model.context_window_tokens * request.prompt.prompts
+        ),
         max_tokens=most_tokens if request.has_output else 0,
         choices=request.choices,
         price=_price_of(candidate, request, at_ms),

@@ -6,7 +6,7 @@ input tokens. So do the providers, whose long prompts are dearer from the first 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -79,6 +79,14 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def _dearest_of(self, names: tuple[str, ...]) -> int:
         return max(getattr(self, name) or 0 for name in names)
+
+    def knows_pieces(self, names: Iterable[str]) -> bool:
+        """Whether none of these pieces is of a kind of which others have a rate, and has none itself."""
+        kinds = {name.partition(":")[0] for name in self.unit_nusd}
+        return all(name.partition(":")[0] not in kinds or self._has_rate(name) for name in names)
+
+    def _has_rate(self, name: str) -> bool:
+        return any(f"{name}:".startswith(f"{rated}:") or rated.startswith(f"{name}:") for rated in self.unit_nusd)
 
     def piece_nusd(self, name: str) -> int:
         """The rate of a kind of piece."""

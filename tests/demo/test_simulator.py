@@ -54,6 +54,7 @@ def test_the_books_hold_what_the_answer_says(account: Account) -> None:
         "cache_write_tokens": 0,
         "cache_write_1h_tokens": 0,
         "output_tokens": 7,
+        "pieces": {},
         "amount_nusd": _HELLO_TOKENS * 150 + 7 * 600,
         "finished": True,
     }

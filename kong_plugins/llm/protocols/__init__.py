@@ -18,7 +18,9 @@ from kong_plugins.llm.protocols import (
     openai_chat,
     openai_completions,
     openai_embeddings,
+    openai_images,
     openai_responses,
+    openai_speech,
 )
 from kong_plugins.llm.protocols.answers import Answer, Reading
 from kong_plugins.llm.protocols.invoke_usage import ANSWER_HEADERS as INVOKE_HEADERS
@@ -61,6 +63,8 @@ _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
     "openai_responses": openai_responses,
     "openai_embeddings": openai_embeddings,
     "openai_completions": openai_completions,
+    "openai_images": openai_images,
+    "openai_speech": openai_speech,
     "anthropic_messages": anthropic_messages,
     "gemini": gemini,
     "cohere_chat": cohere_chat,
@@ -74,6 +78,8 @@ _PATHS: Final[Mapping[str, str]] = {
     r"/v1/responses": "openai_responses",
     r"/v1/embeddings": "openai_embeddings",
     r"/v1/completions": "openai_completions",
+    r"/v1/images/generations": "openai_images",
+    r"/v1/audio/speech": "openai_speech",
     r"/v1/messages": "anthropic_messages",
     gemini.PATH: "gemini",
     r"/v2/chat": "cohere_chat",

@@ -64,6 +64,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
     `sent_bound_tokens` bounds the output of an event stream by what has been sent of it; None where that is no bound.
     `service_tier` is the one at which it was served, where the answer says so, by the name that prices use.
+    `as_asked`: it is whole, and the pieces that were asked for are in it, of which it tells no count.
     `unsplit_writes`: the count does not say how much of what was written into the cache is kept for an hour.
     """
 
@@ -73,6 +74,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     sent_bound_tokens: int | None = None
     response_model: str | None = None
     service_tier: str | None = None
+    as_asked: bool = False
 
 
 def decoded(data: bytes, kind: type[_Kind]) -> _Kind | None:

@@ -22,26 +22,22 @@ CHAT_TOOL: ChatCompletionFunctionToolParam = {
 }
 TOOL: FunctionToolParam = {"type": "function", "name": "leave_note", "parameters": PARAMETERS, "strict": False}
 
-EMBEDDINGS: dict[str, Any] = {
-    "protocol": "openai_embeddings",
-    "provider_model": "text-embedding-3-small",
-    "price": {
-        "input_usd_per_mtok": "0.02",
-        "cache_read_usd_per_mtok": "0.02",
-        "cache_write_usd_per_mtok": "0.02",
-        "output_usd_per_mtok": "0",
-    },
-}
-COMPLETIONS: dict[str, Any] = {
-    "protocol": "openai_completions",
-    "provider_model": "gpt-3.5-turbo-instruct",
-    "price": {
-        "input_usd_per_mtok": "1.50",
-        "cache_read_usd_per_mtok": "1.50",
-        "cache_write_usd_per_mtok": "1.50",
-        "output_usd_per_mtok": "2.00",
-    },
-}
+
+def priced(protocol: str, provider_model: str, read: str, written: str, **pieces: str) -> dict[str, Any]:
+    """What `System.new_team` needs to know of a model: US dollars per million tokens, or for each piece."""
+    price: dict[str, Any] = dict.fromkeys(("input", "cache_read", "cache_write"), read) | {"output": written}
+    rates = {f"{name}_usd_per_mtok": rate for name, rate in price.items()}
+    if pieces:
+        rates["usd_per_piece"] = pieces
+    return {"protocol": protocol, "provider_model": provider_model, "price": rates}
+
+
+EMBEDDINGS = priced("openai_embeddings", "text-embedding-3-small", "0.02", "0")
+COMPLETIONS = priced("openai_completions", "gpt-3.5-turbo-instruct", "1.50", "2.00")
+IMAGES = priced("openai_images", "gpt-image-1.5", "5.00", "32.00")
+PICTURES = priced("openai_images", "dall-e-3", "0", "0", **{"image:hd:1024x1792": "0.12", "image:hd": "0.08"})
+TTS = priced("openai_speech", "gpt-4o-mini-tts", "0.60", "12.00")
+TTS_1 = priced("openai_speech", "tts-1", "0", "0", character="0.000015")
 
 
 class Note(BaseModel):
@@ -196,3 +192,48 @@ def test_legacy_completions_are_booked_with_all_that_was_written(system: System,
 
     [row] = team.booked()
     assert row["output_tokens"] == (2 * 9 if stream else 2 * 3 * 16)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_images_are_booked_by_their_tokens(system: System, stream: bool) -> None:
+    team = system.new_team("sdk-images", max_output_tokens=6240, **IMAGES)
+    sdk = team.sdk()
+
+    if stream:
+        events = sdk.images.generate(model=team.model, prompt="A parcel", quality="low", partial_images=2, stream=True)
+        assert [event.type for event in events][-1] == "image_generation.completed"
+    else:
+        answer = sdk.images.generate(model=team.model, prompt="A parcel", quality="high", n=2)
+        assert answer.data
+        assert answer.data[1].b64_json
+
+    [row] = team.booked()
+    assert row["output_tokens"] == (272 + 200 if stream else 2 * 4160)
+
+
+def test_pictures_are_booked_by_the_piece_and_only_those_that_have_a_price(system: System) -> None:
+    team = system.new_team("sdk-pictures", max_output_tokens=1, **PICTURES)
+    sdk = team.sdk()
+
+    sdk.images.generate(model=team.model, prompt="A parcel", quality="hd", size="1024x1792")
+    with pytest.raises(openai.PermissionDeniedError, match="price"):
+        sdk.images.generate(model=team.model, prompt="A parcel")
+
+    [row] = team.booked()
+    assert row["amount_nusd"] == row["hold_nusd"] == 120_000_000
+
+
+def test_speech_is_booked_by_the_character_or_by_the_tokens_of_its_stream(system: System) -> None:
+    letters, sounds = system.new_team("sdk-tts", max_output_tokens=1, **TTS_1), system.new_team("sdk-tts-4o", **TTS)
+    said = "Your parcel is on its way – à bientôt."
+
+    sound = letters.sdk().audio.speech.create(model=letters.model, input=said, voice="alloy")
+    with sounds.sdk().audio.speech.with_streaming_response.create(
+        model=sounds.model, input=said, voice="alloy", stream_format="sse"
+    ) as events:
+        assert list(events.iter_lines())
+
+    assert len(sound.content) == 30_000
+    [by_letter], [by_token] = letters.booked(), sounds.booked()
+    assert by_letter["amount_nusd"] == len(said) * 15_000
+    assert by_token["output_tokens"] == len(said) // 2 + 1

@@ -20,6 +20,8 @@ return {
                 "openai_responses",
                 "openai_embeddings",
                 "openai_completions",
+                "openai_images",
+                "openai_speech",
                 "anthropic_messages",
                 "bedrock_converse",
                 "bedrock_invoke",

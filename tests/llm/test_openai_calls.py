@@ -1,0 +1,134 @@
+"""Calls in OpenAI's other words through the whole core: held at the most they can cost, settled to the piece."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from kong_plugins.llm.errors import InsufficientQuota, ModelNotAllowed
+from kong_plugins.llm.events import UsageEvent
+from kong_plugins.llm.grants import Grant
+from kong_plugins.llm.metering import settle
+from kong_plugins.llm.prices import Price
+from kong_plugins.llm.release import Model
+from tests.llm.cast import deployment
+from tests.llm.gateway import BUDGET, Gateway, answer, finished
+
+BY_TOKEN = Price(
+    version="2026-11",
+    input_nusd=600_000_000,
+    cache_read_nusd=600_000_000,
+    cache_write_nusd=600_000_000,
+    output_nusd=12_000_000_000,
+)
+BY_PIECE = Price(version="2026-11", input_nusd=0, cache_read_nusd=0, cache_write_nusd=0, output_nusd=0)
+SPOKEN = {"model": "mini", "input": "Hello there", "voice": "alloy"}
+DRAWN = {"model": "mini", "prompt": "A parcel"}
+
+
+def by_piece(**rates: int) -> Price:
+    """A price in nano-USD for each million pieces."""
+    return msgspec.structs.replace(BY_PIECE, unit_nusd=rates)
+
+
+def publish(gateway: Gateway, protocol: str, price: Price, *, max_output_tokens: int = 500) -> None:
+    serving = deployment(protocol=protocol, price=price)
+    model = Model(
+        name="mini",
+        context_window_tokens=4096,
+        max_output_tokens=max_output_tokens,
+        default_output_tokens=1,
+        deployments=(serving.id,),
+    )
+    gateway.publish(deployments=(serving,), models=(model,), budgets=(BUDGET,))
+    gateway.set_cap(10**12)
+
+
+def admit(gateway: Gateway, protocol: str, body: dict[str, Any]) -> Grant:
+    return gateway.admission.admit(gateway.caller(), json.dumps(body).encode(), protocol)
+
+
+def settled(gateway: Gateway, grant: Grant, data: bytes, *, complete: bool = True) -> UsageEvent:
+    settle(gateway.store, finished(grant, answer=answer(data, complete=complete)))
+    [booked] = gateway.events()
+    return booked
+
+
+def test_what_is_billed_by_the_character_is_held_and_booked_exactly(gateway: Gateway) -> None:
+    publish(gateway, "openai_speech", by_piece(character=15_000_000_000))
+
+    grant = admit(gateway, "openai_speech", SPOKEN)
+    booked = settled(gateway, grant, b"\xff\xf3sound")
+
+    assert grant.meter.hold_nusd == booked.amount_nusd == 11 * 15_000
+    assert (booked.quality, booked.units, booked.input_tokens) == ("exact", {"character": 11}, 0)
+
+
+def test_speech_that_breaks_off_costs_what_was_held(gateway: Gateway) -> None:
+    publish(gateway, "openai_speech", by_piece(character=15_000_000_000))
+
+    booked = settled(gateway, admit(gateway, "openai_speech", SPOKEN), b"\xff", complete=False)
+
+    assert (booked.quality, booked.amount_nusd) == ("upper_bound", 11 * 15_000)
+
+
+def test_speech_that_is_billed_by_tokens_and_tells_none_costs_what_was_held(gateway: Gateway) -> None:
+    publish(gateway, "openai_speech", BY_TOKEN)
+
+    grant = admit(gateway, "openai_speech", SPOKEN)
+    booked = settled(gateway, grant, b"\xff\xf3sound")
+
+    assert booked.amount_nusd == grant.meter.hold_nusd >= 500 * 12_000
+    assert booked.quality == "upper_bound"
+
+
+def test_nothing_bounds_the_tokens_of_a_picture_so_a_part_of_its_price_is_no_use(gateway: Gateway) -> None:
+    publish(gateway, "openai_images", BY_TOKEN)
+    whole = admit(gateway, "openai_images", DRAWN).meter
+    assert (whole.terms.max_tokens, whole.terms.choices) == (500, 1)
+
+    gateway.set_cap(2 * whole.hold_nusd - 1, version=2)
+
+    with pytest.raises(InsufficientQuota):
+        admit(gateway, "openai_images", DRAWN)
+
+
+def test_a_picture_of_which_the_price_is_not_known_is_refused_under_a_budget(gateway: Gateway) -> None:
+    publish(gateway, "openai_images", by_piece(**{"image:standard:1024x1024": 40_000_000_000_000}))
+
+    with pytest.raises(ModelNotAllowed, match="no price"):
+        admit(gateway, "openai_images", DRAWN | {"size": "1792x1024"})
+
+    booked = settled(gateway, admit(gateway, "openai_images", DRAWN | {"n": 2}), b'{"data":[{"url":"u"}]}')
+    assert (booked.amount_nusd, booked.units) == (80_000_000, {"image:standard:1024x1024": 2})
+
+
+def test_many_inputs_are_held_at_the_context_of_each(gateway: Gateway) -> None:
+    publish(gateway, "openai_embeddings", BY_TOKEN)
+
+    grant = admit(gateway, "openai_embeddings", {"model": "mini", "input": ["word " * 3000] * 3})
+
+    assert grant.meter.terms.input_bound_tokens == 3 * 4096
+    assert grant.meter.hold_nusd == 3 * 4096 * 600
+    assert grant.response_headers["x-bursar-max-tokens"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("rates", "asked", "is_known"),
+    [
+        ({}, "image:high:1024x1024", True),
+        ({"request": 5}, "image:high:1024x1024", True),
+        ({"image": 5}, "image:high:1024x1024", True),
+        ({"image:high": 5}, "image:high:1024x1024", True),
+        ({"image:high:1024x1024": 5}, "image:high", True),
+        ({"image:hi": 5}, "image:high", False),
+        ({"image:low": 5}, "image:high:1024x1024", False),
+    ],
+)
+def test_a_price_that_names_other_pieces_of_a_kind_does_not_know_this_one(
+    rates: dict[str, int], asked: str, is_known: bool
+) -> None:
+    assert by_piece(**rates).knows_pieces([asked]) is is_known
