@@ -66,6 +66,7 @@ class Exchange:
                 "serialize_values": [],
                 "source": "service",
                 "status": 200,
+                "tries": 0,
                 "started_at_s": started_at_s,
                 "now_s": started_at_s,
                 "phase": "init",

@@ -147,6 +147,7 @@ local argument = {}
 
 ngx = {
   var = {},
+  ctx = {},
   req = {
     start_time = function()
       return exchange.started_at_s
@@ -170,6 +171,7 @@ local driver = {}
 function driver.begin(new)
   exchange = new
   kong.ctx.shared = new.shared
+  ngx.ctx = { balancer_data = { try_count = new.tries } }
 end
 
 function driver.access(guard, conf)

@@ -56,6 +56,15 @@ def test_an_answer_of_kong_itself_has_our_headers_too(kong: Kong) -> None:
     assert (call["source"], call["status"], call["connected"]) == ("error", 500, False)
 
 
+def test_what_kong_sends_in_a_subrequest_is_not_taken_for_unsent(kong: Kong) -> None:
+    exchange = answered(kong)
+    exchange["tries"] = 1
+    exchange.head({"content-type": "application/json"})
+    exchange.body([b"{}"])
+
+    assert exchange.log(upstream_bytes_sent=None)["connected"] is True
+
+
 def test_an_ungranted_answer_is_left_alone(kong: Kong) -> None:
     exchange = Exchange(kong)
     exchange.access()

@@ -10,9 +10,16 @@ local floor = math.floor
 local call = {}
 
 
--- Whether any byte of the request went to an upstream. nginx lists one number a try, as in "0, 512".
+-- Whether any byte of the request went to an upstream. nginx lists one number a try, as in "0, 512". Where another
+-- plugin has Kong buffer the answer, as ai-proxy does, the request leaves in a subrequest, whose numbers nobody can
+-- see; then every try counts.
 function call.reached_upstream()
-  return find(ngx.var.upstream_bytes_sent or "", "[1-9]") ~= nil
+  local sent = ngx.var.upstream_bytes_sent
+  if sent and sent ~= "" then
+    return find(sent, "[1-9]") ~= nil
+  end
+  local balancer = ngx.ctx.balancer_data
+  return balancer ~= nil and (balancer.try_count or 0) > 0
 end
 
 
