@@ -101,6 +101,10 @@ class OrderedNamesField(forms.MultiValueField):
     def compress(self, data_list: Any) -> list[str]:
         return [name for name in data_list or () if name]
 
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        # Django compares part by part, and of an empty list there is no part.
+        return self.compress(data) != list(initial or ())
+
 
 class ProviderForm(ServiceForm[Provider]):
     fixed = ("organization", "name")

@@ -232,6 +232,50 @@ def test_a_model_degrades_only_to_others_and_never_back_to_itself(api: Api, name
     assert degrade_to(api)["large"] == ()
 
 
+def test_what_a_model_falls_back_to_is_in_the_policy_and_may_lead_back(api: Api) -> None:
+    for name in ("large", "twin", "small"):
+        api.model(name)
+    api.change("models/twin", fall_back_to=["large"])
+
+    changed = api.change("models/large", fall_back_to=["twin"], degrade_to=["small"])
+
+    assert changed["fall_back_to"] == ["twin"]
+    found = {model.name: (model.fall_back_to, model.degrade_to) for model in api.policy().models}
+    assert found == {"large": (("twin",), ("small",)), "twin": (("large",), ()), "small": ((), ())}
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "complaint"),
+    [
+        ({"fall_back_to": ["large"]}, "fall_back_to", "A model cannot fall back to itself."),
+        ({"fall_back_to": ["unknown"]}, "fall_back_to", "Unknown models: unknown."),
+        ({"fall_back_to": ["small", "small"]}, "fall_back_to", "Name each model once."),
+        ({"fall_back_to": ["small"]}, "degrade_to", "The model already falls back to small: name each once."),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_model_falls_back_only_to_others_that_it_does_not_degrade_to(
+    api: Api, body: dict[str, list[str]], field: str, complaint: str
+) -> None:
+    for name in ("large", "small"):
+        api.model(name)
+    api.change("models/large", degrade_to=["small"])
+
+    answer = api.call("PATCH", "models/large", body)
+
+    [error] = answer.json()["errors"]
+    assert (error["field"], error["message"]) == (field, complaint)
+
+
+def test_deployments_of_equal_order_share_the_calls_by_their_weights(api: Api) -> None:
+    deployment_id = api.deployment(order=1, weight=3)["id"]
+    [deployment] = api.policy().deployments
+    assert (deployment.order, deployment.weight) == (1, 3)
+
+    for weight in (0, 1001, -1, "3", None):
+        assert api.refused_fields("PATCH", f"deployments/{deployment_id}", {"weight": weight}) == {"weight"}
+
+
 def test_changes_at_the_same_moment_never_close_a_circle(api: Api) -> None:
     names = [f"model-{number}" for number in range(4)]
     for name in names:

@@ -22,9 +22,9 @@ def large(api: Api) -> str:
     return f"/admin/catalog/model/{Model.objects.get(name='large').pk}/change/"
 
 
-def chosen(*names: str) -> dict[str, str]:
+def chosen(*names: str, field: str = "degrade_to") -> dict[str, str]:
     """What is chosen first, second and so on; "" leaves a choice open."""
-    return {f"degrade_to_{position}": name for position, name in enumerate(names)}
+    return {f"{field}_{position}": name for position, name in enumerate(names)}
 
 
 def test_models_are_chosen_in_an_order_and_gaps_are_closed(api: Api, pages: Client) -> None:
@@ -39,6 +39,15 @@ def test_models_are_chosen_in_an_order_and_gaps_are_closed(api: Api, pages: Clie
     assert "small, medium" in pages.get("/admin/catalog/model/").content.decode()
     page = pages.get(f"/admin/catalog/model/{Model.objects.get(name='large').pk}/change/").content.decode()
     assert re.findall(r'<option value="(\w+)" selected', page)[-2:] == ["small", "medium"]
+
+
+def test_models_that_are_as_good_are_chosen_beside_the_lesser_ones(api: Api, pages: Client, large: str) -> None:
+    post(pages, large, BOUNDS | chosen("medium", field="fall_back_to") | chosen("small"))
+
+    [model] = [model for model in api.policy().models if model.name == "large"]
+    assert (model.fall_back_to, model.degrade_to) == (("medium",), ("small",))
+    twice = chosen("small", field="fall_back_to") | chosen("small")
+    assert "already falls back to small" in shown_errors(pages, large, BOUNDS | twice)
 
 
 def test_a_model_is_not_offered_to_itself(pages: Client, large: str) -> None:
