@@ -88,6 +88,10 @@ test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN
 test-routing: setup ## the rules of routing, one case a line: aliases, regions, fallbacks, degrading
 	@$(BIN)/pytest -v tests/llm/test_routing_rules.py
 
+.PHONY: providers
+providers: setup ## write docs/providers.md anew, from the rows of vendors and the captured answers
+	@$(BIN)/python -m tests.control_plane.catalog.provider_table > .providers.md && mv .providers.md docs/providers.md
+
 .PHONY: fuzz
 fuzz: setup ## the tests that draw their cases, with 5000 cases each, and 20,000 runs of the engine against its model
 	@$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz --timeout 0

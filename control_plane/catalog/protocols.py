@@ -25,4 +25,9 @@ _TITLES: Final = {
 
 def protocol_choices() -> list[tuple[str, str]]:
     """The formats that gateways know, for a choice; a function, so that a new one needs no migration."""
-    return [(name, _TITLES[name]) for name in PROTOCOL_NAMES]
+    return list(protocol_titles().items())
+
+
+def protocol_titles() -> dict[str, str]:
+    """The formats that gateways know, by name."""
+    return {name: _TITLES[name] for name in PROTOCOL_NAMES}
