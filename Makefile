@@ -76,7 +76,7 @@ test-sdks: setup ## the providers' own SDKs against a running system, checked ag
 	@$(BIN)/pytest tests/e2e/sdks
 
 .PHONY: chaos
-chaos: setup ## Redis killed, hung and lost, on systems of its own; longer than a change should wait
+chaos: setup ## Redis and providers that fail, on systems of its own; longer than a change should wait
 	@$(BIN)/pytest -m chaos tests/e2e
 
 .PHONY: test-kong

@@ -15,6 +15,8 @@ from tests.e2e.sdks.test_failing_providers import QUESTION, new_team
 from tests.e2e.system import System, Team, eventually
 from tests.e2e.test_redis_away import hung, without_hard_budget
 
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240), pytest.mark.xdist_group("failing")]
+
 CALLS = 40
 
 
@@ -47,8 +49,6 @@ def assert_no_hold_is_left(team: Team) -> None:
     eventually(lambda: team.budget()["state"]["held"] == 0, within_s=30, what="all holds are gone")
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.xdist_group("failing")
 def test_a_crowd_at_two_gateways_is_served_by_the_other_provider_and_pays_once(gateways: RunningSystem) -> None:
     team, spare = new_team(gateways.system, "race")
     clients = sdks(gateways, team)
@@ -69,8 +69,6 @@ def test_a_crowd_at_two_gateways_is_served_by_the_other_provider_and_pays_once(g
     assert paid == {request_id: amount for request_id, amount in billed.items() if amount}
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.xdist_group("failing")
 def test_without_a_meter_nobody_is_told_of_a_failure_and_the_call_is_answered_all_the_same(
     gateways: RunningSystem,
 ) -> None:
@@ -86,8 +84,6 @@ def test_without_a_meter_nobody_is_told_of_a_failure_and_the_call_is_answered_al
     assert_no_hold_is_left(team)
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.xdist_group("failing")
 def test_while_redis_hangs_a_failure_is_told_by_the_provider_alone(gateways: RunningSystem) -> None:
     team, spare = new_team(gateways.system, "unmarked")
     without_hard_budget(team)

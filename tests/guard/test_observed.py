@@ -132,3 +132,15 @@ def test_an_observation_is_no_grant(kong: Kong, observing: Kong) -> None:
     assert json.loads(governed["refusal"]["body"])["error"]["code"] == "policy_unavailable"
     assert governed.log() is None
     assert granted["upstream"]["host"] == "api.openai.example"
+
+
+@pytest.mark.parametrize(("status", "source"), [(429, "service"), (401, "service"), (502, "error")])
+def test_a_failure_there_is_between_the_client_and_its_provider(observing: Kong, status: int, source: str) -> None:
+    """It may be the client's own key that is refused: it marks no deployment of ours, and no retry is asked for."""
+    exchange = Exchange(observing, body=BODY, observation=observation_for())
+    exchange.access()
+    exchange.head({"retry-after": "20"}, status=status, source=source, upstream_bytes_sent="0")
+
+    assert exchange.body([b"no"]) == b"no"
+    assert exchange["response_headers"] == {"retry-after": "20"}
+    assert "failure" not in exchange.log()

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from kong_plugins.llm.limits import Granted
+from kong_plugins.llm.limits import Failing, Granted
 from kong_plugins.llm.release import Budget, Limit
 from tests.llm.store.engine import Engine, budget, limit
 
@@ -107,3 +107,25 @@ def test_a_cap_is_never_exceeded_while_calls_come_and_go(real_time: Engine) -> N
     spent, held = real_time.state(rule)
     assert held == 0
     assert 970 < spent <= 1000
+
+
+def test_a_crowd_that_a_deployment_fails_at_once_marks_it_once(real_time: Engine) -> None:
+    def fail() -> bool:
+        return real_time.end_at("main", "failed", reserved_at_ms=0)
+
+    assert Counter(at_once([fail] * 50)) == {True: 1, False: 49}
+
+    mark = real_time.mark_of("main")
+    assert mark is not None
+    assert (mark.failures, mark.until_ms - mark.marked_at_ms) == (1, 1000)
+
+
+def test_of_a_crowd_at_the_end_of_a_mark_one_call_tries(real_time: Engine) -> None:
+    real_time.enforce()
+    real_time.end_at("main", "failed", reserved_at_ms=0, asked_ms=0)
+    calls = [real_time.reservation(deployment="main", others=("spare",), is_last=False) for _ in range(50)]
+
+    answers = at_once([partial(real_time.store.reserve, call) for call in calls])
+
+    assert sum(isinstance(answer, Granted) for answer in answers) == 1
+    assert answers.count(Failing()) == 49
