@@ -41,8 +41,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     told then where a budget of the whole organization may be what shortens it: that would be what the budget has left.
 
     `waits_for` names the limit or budget in whose line the call would stand first. `passed_over` are the deployments
-    that would be tried before, each with the scope that says no; `degraded_from` is the model that the call names,
-    where another would serve it.
+    that would be tried before, each with the scope that says no, or `failing`; `degraded_from` is the model that the
+    call names, where another would serve it.
     """
 
     admitted: bool
