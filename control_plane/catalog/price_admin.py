@@ -7,15 +7,16 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget
 
-from control_plane.administration import ReadOnlyAdmin, ReadOnlyInline, ServiceAdmin, ServiceForm
+from control_plane.administration import ReadOnlyAdmin, ReadOnlyInline, ServiceAdmin, ServiceForm, page_action
 from control_plane.amounts import usd_text
 from control_plane.catalog.models import Discount, Price
 from control_plane.catalog.price_book import price_of, set_discount
+from control_plane.catalog.price_import_page import import_page
 from control_plane.catalog.price_text import lines_of
 from control_plane.teams.models import User
 
@@ -72,6 +73,16 @@ class PriceAdmin(UsdPrices, ReadOnlyAdmin[Price]):
     list_display = ("deployment", *_PRICE_COLUMNS)
     list_filter = ("deployment__provider", "source")
     fields = readonly_fields = ("deployment", "effective_from", "lines", "source", "created_by", "created_at")
+    actions_list = ("import_prices",)
+
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        user: Any = request.user
+        allowed: bool = user.has_perm("catalog.add_price")
+        return allowed
+
+    @page_action(title="Look for list prices", permission="import")
+    def import_prices(self, request: HttpRequest) -> HttpResponse:
+        return import_page(request, self.admin_site.each_context(request))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Price]:
         return super().get_queryset(request).select_related("deployment__model", "deployment__provider")
