@@ -140,6 +140,7 @@ _SWEEP_SECONDS = seconds_from(os.environ, "BURSAR_SWEEP_SECONDS", 5)
 _SCHEDULE_SECONDS = {
     "control_plane.ledger.tasks.sweep_expired_holds": _SWEEP_SECONDS,
     "control_plane.ledger.tasks.aggregate_days": 10,
+    "control_plane.ledger.tasks.reprice": 60,
     "control_plane.ledger.tasks.reconcile": 60,
     "control_plane.ledger.tasks.trim_streams": 60,
     "control_plane.ledger.tasks.keep_refusals": 60,

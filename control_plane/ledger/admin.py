@@ -171,9 +171,12 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
             "How much",
             {
                 "fields": (
-                    *("amount", "hold", "quality", "price_version"),
+                    *("amount", "hold", "quality", "price_version", "service_tier"),
                     *("input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
+                    *("input_audio_tokens", "cache_read_audio_tokens", "input_image_tokens"),
+                    *("cache_read_image_tokens", "input_video_tokens"),
                     *("output_tokens", "reasoning_tokens"),
+                    *("output_audio_tokens", "output_image_tokens", "output_video_tokens", "units"),
                     *("input_bound_tokens", "requested_max_tokens", "granted_max_tokens"),
                 )
             },

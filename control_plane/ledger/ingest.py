@@ -18,7 +18,7 @@ from django.db import Error, connection, transaction
 from control_plane.ledger.counters import count_what_was_lost
 from control_plane.ledger.models import DeadLetter
 from control_plane.ledger.partitions import ensure_months
-from control_plane.ledger.rows import Row, event_row, hour_rows
+from control_plane.ledger.rows import Row, event_row, hour_rows, instant_of
 from control_plane.ledger.signals import thresholds_crossed
 from control_plane.ledger.statements import statement
 from control_plane.teams.models import Organization
@@ -55,18 +55,26 @@ def record(organization: str, entries: Sequence[StreamEntry]) -> list[str]:
 
 def _record_together(organization: str, entries: Sequence[StreamEntry]) -> None:
     events = [_read(organization, entry) for entry in entries]
-    # Of two with one id, the first is the one that Redis has counted.
-    usage = {event.id: event_row(event) for event in reversed(events) if isinstance(event, UsageEvent)}
+    usage = [event for event in events if isinstance(event, UsageEvent)]
     crossings = [event for event in events if isinstance(event, ThresholdEvent)]
-    ensure_months(row["reserved_at"] for row in usage.values())
+    ensure_months(instant_of(event.reserved_at_ms) for event in usage)
     with transaction.atomic():
-        wait_for_turn(organization)
-        inserted = _insert(list(usage.values()))
-        _add_to_hours(hour_rows((usage[event_id] for event_id in inserted), _zone_of(organization)))
-        lost = {event.id: event for event in events if isinstance(event, UsageEvent) and event.uncounted}
-        count_what_was_lost(organization, (lost[event_id] for event_id in inserted if event_id in lost))
+        take(organization, usage)
         if crossings:
             thresholds_crossed.send(sender=None, crossings=crossings)
+
+
+def take(organization: str, events: Sequence[UsageEvent]) -> int:
+    """Insert what the ledger does not hold yet, add it to the sums, and tell the counters what they do not know; return
+    how many events that is. To be called within a transaction, once there are partitions for them."""
+    wait_for_turn(organization)
+    # Of two with one id, the first is the one that Redis has counted.
+    rows = {event.id: event_row(event) for event in reversed(events)}
+    inserted = _insert(list(rows.values()))
+    _add_to_hours(hour_rows((rows[event_id] for event_id in inserted), _zone_of(organization)))
+    lost = {event.id: event for event in events if event.uncounted}
+    count_what_was_lost(organization, (lost[event_id] for event_id in inserted if event_id in lost))
+    return len(inserted)
 
 
 def _record_alone(organization: str, entry: StreamEntry) -> bool:

@@ -51,6 +51,16 @@ class UsageEvent(models.Model):
     cache_write_1h_tokens = models.BigIntegerField(db_default=0)
     output_tokens = models.BigIntegerField()
     reasoning_tokens = models.BigIntegerField()
+    input_audio_tokens = models.BigIntegerField(db_default=0)
+    cache_read_audio_tokens = models.BigIntegerField(db_default=0)
+    input_image_tokens = models.BigIntegerField(db_default=0)
+    cache_read_image_tokens = models.BigIntegerField(db_default=0)
+    input_video_tokens = models.BigIntegerField(db_default=0)
+    output_audio_tokens = models.BigIntegerField(db_default=0)
+    output_image_tokens = models.BigIntegerField(db_default=0)
+    output_video_tokens = models.BigIntegerField(db_default=0)
+    units = models.JSONField(db_default={})
+    service_tier = models.TextField(db_default="")
     quality = models.TextField(choices=QUALITIES)
     amount_nusd = models.BigIntegerField(null=True)
     hold_nusd = models.BigIntegerField()
@@ -85,6 +95,7 @@ class UsageEvent(models.Model):
             models.Index(
                 fields=["organization", "reserved_at"], name="ledger_event_shadow", condition=~Q(shadow_refusals=[])
             ),
+            models.Index(fields=["organization", "id"], name="ledger_event_unpriced", condition=Q(amount_nusd=None)),
             models.Index(fields=["organization", "-id"], name="ledger_event_degraded", condition=~Q(degraded_from="")),
             models.Index(
                 fields=["organization", "reserved_at"], name="ledger_event_refused", condition=Q(kind="refused")

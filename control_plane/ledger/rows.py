@@ -22,6 +22,8 @@ _SUMMED: Final = ("requests", "unpriced", "amount_nusd", *_SUMMED_TOKENS)
 # Callers choose these, and an entry of the unique index over a sum's key has room for 2,700 bytes.
 _CALLERS_LABELS: Final = ("user", "request_model")
 _LONGEST_LABEL: Final = 200
+# The outcome of a correction that prices a call which had no price.
+REPRICED: Final = "repriced"
 
 Row = dict[str, Any]
 
@@ -69,7 +71,7 @@ def hour_start(at: datetime, zone: ZoneInfo) -> datetime:
 
 def _add(total: Row, row: Row) -> None:
     total["requests"] += row["kind"] != "adjusted"
-    total["unpriced"] += row["amount_nusd"] is None
+    total["unpriced"] += (row["amount_nusd"] is None) - (row["outcome"] == REPRICED)
     total["amount_nusd"] += row["amount_nusd"] or 0
     for name in _SUMMED_TOKENS:
         total[name] += row[name]

@@ -12,7 +12,7 @@ from django.db.models import Count, Q, QuerySet, Sum
 
 from control_plane.keys.models import VirtualKey
 from control_plane.ledger.models import DayRollup, HourRollup, UsageEvent
-from control_plane.ledger.rows import hour_start
+from control_plane.ledger.rows import REPRICED, hour_start
 
 GroupBy = Literal["team", "key", "user", "model"]
 
@@ -107,7 +107,7 @@ def _sums(charges: QuerySet[Any]) -> dict[str, Any]:
     if charges.model is UsageEvent:
         counted = {
             "sum_requests": Count("id", filter=_CALLS),
-            "sum_unpriced": Count("id", filter=Q(amount_nusd=None)),
+            "sum_unpriced": Count("id", filter=Q(amount_nusd=None)) - Count("id", filter=Q(outcome=REPRICED)),
         }
     summed = ("amount_nusd", "input_tokens", "output_tokens")
     return counted | {f"sum_{name}": Sum(name, default=0) for name in summed}

@@ -11,6 +11,7 @@ from control_plane.leases import lease
 from control_plane.ledger.days import aggregate_stale_days
 from control_plane.ledger.reconciliation import reconcile_all
 from control_plane.ledger.refusals import keep_refusal_counts
+from control_plane.ledger.repricing import reprice_all
 from control_plane.live import live_state
 from kong_plugins.llm.store import REFUSAL_COUNTS_KEPT_MS
 
@@ -60,6 +61,14 @@ def aggregate_days() -> None:
     with lease("aggregate_days") as taken:
         if taken:
             aggregate_stale_days()
+
+
+@shared_task
+def reprice() -> None:
+    """Correct calls that had no price, as soon as there is one."""
+    with lease("reprice") as taken:
+        if taken:
+            reprice_all()
 
 
 @shared_task

@@ -8,7 +8,9 @@
 INSERT INTO ledger_usageevent (
     event_id, request_id, kind, outcome, http_status, organization, team, key, "user", tags, tier, protocol,
     provider, deployment, region, request_model, response_model, input_tokens, cache_read_tokens,
-    cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, quality, amount_nusd, hold_nusd,
+    cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, input_audio_tokens, cache_read_audio_tokens,
+    input_image_tokens, cache_read_image_tokens, input_video_tokens, output_audio_tokens, output_image_tokens,
+    output_video_tokens, units, service_tier, quality, amount_nusd, hold_nusd,
     price_version, release,
     candidates, refusing_scope, requested_max_tokens, granted_max_tokens, input_bound_tokens, seq, reserved_at,
     posted_at, latency_ms, first_token_ms, trace_id, degraded_from, queued_ms, shadow_refusals
@@ -16,7 +18,9 @@ INSERT INTO ledger_usageevent (
 SELECT
     event_id, request_id, kind, outcome, http_status, organization, team, key, "user", tags, tier, protocol,
     provider, deployment, region, request_model, response_model, input_tokens, cache_read_tokens,
-    cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, quality, amount_nusd, hold_nusd,
+    cache_write_tokens, cache_write_1h_tokens, output_tokens, reasoning_tokens, input_audio_tokens, cache_read_audio_tokens,
+    input_image_tokens, cache_read_image_tokens, input_video_tokens, output_audio_tokens, output_image_tokens,
+    output_video_tokens, units, service_tier, quality, amount_nusd, hold_nusd,
     price_version, release,
     candidates, refusing_scope, requested_max_tokens, granted_max_tokens, input_bound_tokens, seq, reserved_at,
     posted_at, latency_ms, first_token_ms, trace_id, degraded_from, queued_ms, shadow_refusals

@@ -38,10 +38,13 @@ class Traffic:
         self.post(request_id, amount_nusd=amount_nusd, **facts)
         return request_id
 
-    def hold(self, *, lease_ms: int = 60_000, **facts: Any) -> str:
+    def hold(self, *, lease_ms: int = 60_000, unpriced: bool = False, **facts: Any) -> str:
         """A call that is admitted and not over."""
         request_id = uuid.uuid4().hex
-        answer = self.store.reserve(self._reservation(request_id, lease_ms, facts))
+        reservation = self._reservation(request_id, lease_ms, facts)
+        if unpriced:
+            reservation = msgspec.structs.replace(reservation, hold_nusd=None, budgets=())
+        answer = self.store.reserve(reservation)
         assert isinstance(answer, Granted), answer
         return request_id
 

@@ -50,5 +50,4 @@ class Command(BaseCommand):
     def _show(self, finding: Finding) -> None:
         self.stdout.write(f"{finding.deployment} ({finding.deployment.pk}): {finding.remark}".rstrip(" :"))
         for proposal in finding.proposals:
-            self.stdout.write(f"  {proposal.when}:")
-            self.stdout.writelines(f"    {line}" for line in proposal.difference)
+            self.stdout.write("\n    ".join([f"  {proposal.when}:", *proposal.difference]))
