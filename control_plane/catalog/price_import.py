@@ -20,6 +20,7 @@ from control_plane.catalog.models import Deployment, Price
 from control_plane.catalog.price_book import add_row, price_of
 from control_plane.catalog.price_text import Amounts, lines_of
 from control_plane.live import announce_change
+from kong_plugins.llm.vendors import VENDORS
 
 # From when on a price holds that was listed first, where no date is recorded.
 _ALWAYS: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -115,7 +116,8 @@ def _listed(deployment: Deployment) -> list[ListedPrice]:
 
 
 def _vendor_of(deployment: Deployment) -> str:
-    vendor = vendor_at(deployment.provider.base_url)
+    provider = deployment.provider
+    vendor = VENDORS[provider.vendor].prices or vendor_at(provider.base_url)
     if vendor is None:
         raise NoListPrice("There are no list prices for its provider.")
     return vendor

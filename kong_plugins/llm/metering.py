@@ -164,8 +164,13 @@ def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
     terms = meter.terms
     if reading.usage is not None:
         usage = _with_writes(reading.usage, meter, reading)
+        amount_nusd = _cost_nusd(terms, usage, reading)
+        tier = reading.service_tier
+        if tier is not None and terms.price is not None and not terms.price.knows((tier,)):
+            # It was served at a dearer tier than it had asked for, of which nobody knows what it costs.
+            return usage, "upper_bound", max(meter.most_nusd, amount_nusd)
         quality: Quality = "exact" if usage == reading.usage else "partial"
-        return usage, quality, _cost_nusd(terms, usage, reading)
+        return usage, quality, amount_nusd
     pieces = Usage(units=terms.units)
     if reading.as_asked and _cost_nusd(terms, pieces, reading) == terms.cost_nusd:
         # Nothing but the pieces has a price.

@@ -25,7 +25,7 @@ _MINUTE_MS: Final = 60_000
 MINUTES_A_DAY: Final = 1_440
 
 
-class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What is charged, in nano-USD per million tokens of each kind, and per million pieces of each of `unit_nusd`.
 
     What is written into a cache for an hour may cost more than what stays there for minutes; without a rate of its own

@@ -268,3 +268,21 @@ def test_of_an_answer_that_cannot_be_read_the_pieces_are_those_it_can_be_billed_
     assert settlement.usage is not None
     assert (settlement.usage.units, settlement.quality) == ({"web_search": 3}, "upper_bound")
     assert settlement.amount_nusd == hold_nusd > 3 * 10**10
+
+
+@pytest.mark.parametrize(
+    ("price", "amount_nusd", "quality"),
+    [(TIERED, 3 * (9 + 2 * 20), "exact"), (Price(version="flat", **FLAT), 1_000, "upper_bound")],
+)
+def test_a_call_that_was_served_at_a_dearer_tier_than_it_asked_for_costs_that_or_all_that_was_held(
+    gateway: Gateway, price: Price, amount_nusd: int, quality: str
+) -> None:
+    grant = gateway.admit()
+    terms = msgspec.structs.replace(grant.meter.terms, price=price)
+    meter = msgspec.structs.replace(grant.meter, terms=terms, hold_nusd=1_000)
+    answered = completion(prompt_tokens=9, completion_tokens=20).replace(b"{", b'{"service_tier": "priority", ', 1)
+
+    settlement = settlement_of(msgspec.structs.replace(finished(grant, answered), meter=meter))
+
+    assert (settlement.amount_nusd, settlement.quality) == (amount_nusd, quality)
+    assert settlement.service_tier == "priority"
