@@ -229,7 +229,7 @@ def test_a_team_and_its_people_are_made_on_one_page(everything: Api, pages: Clie
 
 def test_a_price_is_entered_in_dollars_and_becomes_a_new_row(everything: Api, pages: Client) -> None:
     deployment = Deployment.objects.get()
-    fields = {"provider_model": "gpt-4o-mini", "protocol": "openai_chat", "order": "0", "active": "on"}
+    fields = {"provider_model": "gpt-4o-mini", "protocol": "openai_chat", "order": "0", "active": "on", "weight": "1"}
     prices = {"input_nusd": "0.15", "cache_read_nusd": "0.075", "cache_write_nusd": "0.15", "output_nusd": "0.6"}
     price_book = {"prices-TOTAL_FORMS": "0", "prices-INITIAL_FORMS": "0"}
     path = f"/admin/catalog/deployment/{deployment.pk}/change/"

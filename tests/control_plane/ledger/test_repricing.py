@@ -118,7 +118,7 @@ def test_a_truth_that_comes_after_the_price_is_corrected_by_the_difference(
 ) -> None:
     an_hour_ago = time.time_ns() // 1_000_000 - 3_600_000
     before = Traffic(store_at(redis_address, an_hour_ago), traffic.organization)
-    facts = {"deployment": str(deployment), "quality": "unpriced", "input_bound_tokens": 60}
+    facts: dict[str, Any] = {"deployment": str(deployment), "quality": "unpriced", "input_bound_tokens": 60}
     request_id = before.hold(unpriced=True, **facts)
     traffic.store.expire_due(traffic.slug, most=10)
     consumer.drain()
