@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import pytest
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from control_plane.catalog.models import Provider
 from control_plane.catalog.vendors import CREDENTIAL_TITLES
+from control_plane.releases.models import Release
 from kong_plugins.llm.credentials import open_credential
 from kong_plugins.llm.release import Deployment
 from kong_plugins.llm.vendors import CREDENTIAL_KINDS
@@ -242,6 +244,8 @@ def test_a_provider_is_made_and_changed_in_the_admin(api: Api, pages: Client) ->
     assert "aws/secret" not in page
     assert Provider.objects.get().base_url == "https://vpce.example"
     assert json.loads(opened(api))["access_key_id"] == AWS["access_key_id"]
+    for kept in (LogEntry, Release, Provider):
+        assert "aws/secret" not in str(list(kept.objects.values()))
 
 
 def test_every_kind_of_credential_has_a_title() -> None:
