@@ -8,18 +8,20 @@ import time
 from aiohttp import web
 
 from demo.simulator.books import Behaviour, Call
-from demo.simulator.form import Writing
+from demo.simulator.form import Form, Writing
 
 
 async def deliver(
-    request: web.Request, writing: Writing, call: Call, behaviour: Behaviour, headers: dict[str, str]
+    request: web.Request, form: Form, writing: Writing, call: Call, behaviour: Behaviour
 ) -> web.StreamResponse:
     """Answer one call, streamed or whole, and leave in the books what was sent of it."""
+    headers = form.headers(200)
     if not call.stream:
         await asyncio.sleep((behaviour.first_token_ms + behaviour.token_ms * writing.tokens) / 1000)
         if not _is_gone(request):
             output_tokens = (writing.thought_tokens + writing.tokens) * writing.choices
             call.output_tokens, call.finished = output_tokens, True
+        headers |= form.told(call)
         whole = writing.whole()
         if isinstance(whole, bytes):
             return web.Response(body=whole, headers=headers | {"content-type": writing.content_type})

@@ -51,7 +51,8 @@ class Writing(Protocol):
 @dataclass(frozen=True, slots=True)
 class Form:
     """One wire format. `account` finds the caller's key; `read` checks a body for a model, with what the request says
-    outside it; `enter` puts what the cache does into the books."""
+    outside it; `enter` puts what the cache does into the books. `verify` refuses a request, given its body, whose
+    signature is wrong; `told` are headers of an answer in one piece, once the call's tokens have been entered."""
 
     protocol: str
     account: Callable[[web.Request], str | None]
@@ -61,6 +62,8 @@ class Form:
     error_body: Callable[[ProviderError], Any]
     headers: Callable[[int], dict[str, str]]
     enter: Callable[[Call, Any, Behaviour], None]
+    verify: Callable[[web.Request, bytes], None] = lambda _request, _body: None
+    told: Callable[[Call], dict[str, str]] = lambda _call: {}
 
 
 def enter_cached(call: Call, asked: Asked, behaviour: Behaviour) -> None:

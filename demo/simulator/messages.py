@@ -120,6 +120,15 @@ def _read(body: dict[str, Any], model: DemoModel, request: web.Request) -> Messa
     """
     if "anthropic-version" not in request.headers:
         raise invalid("anthropic-version: header is required")
+    return read_message(body, model, stream=body.get("stream") is True)
+
+
+def read_message(body: dict[str, Any], model: DemoModel, *, stream: bool) -> MessageRequest:
+    """Check a request's body and count its tokens.
+
+    Raises:
+        ProviderError: Anthropic would refuse it with status 400.
+    """
     most, messages = body.get("max_tokens"), body.get("messages")
     if type(most) is not int or most < 1:
         raise invalid("max_tokens: Field required")
@@ -139,13 +148,13 @@ def _read(body: dict[str, Any], model: DemoModel, request: web.Request) -> Messa
         model=model,
         input_tokens=input_tokens,
         max_output_tokens=most,
-        stream=body.get("stream") is True,
+        stream=stream,
         prompt=text,
         kept=frozenset(_kept(body)),
     )
 
 
-def _enter_cached(call: Call, request: MessageRequest, behaviour: Behaviour) -> None:
+def enter_kept(call: Call, request: MessageRequest, behaviour: Behaviour) -> None:
     """Enter what the cache reads, and writes for as long as was asked: for the longer time first."""
     call.cache_read_tokens = min(behaviour.cache_read_tokens, request.input_tokens) if request.kept else 0
     written_tokens = min(behaviour.cache_write_tokens, request.input_tokens - call.cache_read_tokens)
@@ -201,5 +210,5 @@ MESSAGES = Form(
     answer=Message,
     error_body=_error_body,
     headers=_headers,
-    enter=_enter_cached,
+    enter=enter_kept,
 )

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from demo.catalog import DemoModel, demo_models
 from demo.simulator.answers import CHAT
 from demo.simulator.azure import AZURE_CHAT, AZURE_DEPLOYMENT_CHAT, issue_token
+from demo.simulator.bedrock import CONVERSE, INVOKE
 from demo.simulator.books import ACCOUNT_PREFIX, Behaviour, Books, Call
 from demo.simulator.cohere import COHERE
 from demo.simulator.completions import COMPLETIONS
@@ -34,6 +35,8 @@ _BODY_DIGEST = "body_sha256"
 _log = logging.getLogger("simulator")
 
 _GEMINI_CALL = "models/{model:[^/:]+}:{method:generateContent|streamGenerateContent}"
+_CONVERSE_CALL = "model/{model:[^/]+}/{operation:converse|converse-stream}"
+_INVOKE_CALL = "model/{model:[^/]+}/{operation:invoke|invoke-with-response-stream}"
 _FORMS = {
     "/v1/chat/completions": CHAT,
     "/openai/v1/chat/completions": AZURE_CHAT,
@@ -49,6 +52,11 @@ _FORMS = {
     f"/v1beta/{_GEMINI_CALL}": GEMINI,
     # Vertex AI, which has a project and a location in the path.
     f"/v1/projects/{{project}}/locations/{{location}}/publishers/google/{_GEMINI_CALL}": GEMINI,
+    f"/{_CONVERSE_CALL}": CONVERSE,
+    f"/{_INVOKE_CALL}": INVOKE,
+    # Under the demo's one base URL.
+    f"/v1/{_CONVERSE_CALL}": CONVERSE,
+    f"/v1/{_INVOKE_CALL}": INVOKE,
 }
 
 
@@ -109,14 +117,14 @@ class Simulator:
         call = self._entered(request, account)
         call.id = form.call_id()
         try:
-            body, model, behaviour = await self._admit(request, account, form.protocol)
+            body, model, behaviour = await self._admit(request, account, form)
             asked = await _read(form, body, model, request)
         except ProviderError as error:
             call.status, call.finished = error.status, True
             return web.json_response(form.error_body(error), status=error.status, headers=form.headers(error.status))
         call.model, call.stream, call.input_tokens = asked.model, asked.stream, asked.input_tokens
         form.enter(call, asked, behaviour)
-        answer = await deliver(request, form.answer(asked, call, behaviour), call, behaviour, form.headers(200))
+        answer = await deliver(request, form, form.answer(asked, call, behaviour), call, behaviour)
         _log.info("%s %s", account, call.summary())
         return answer
 
@@ -126,7 +134,7 @@ class Simulator:
         return self._books.enter(call)
 
     async def _admit(
-        self, request: web.Request, account: str | None, protocol: str
+        self, request: web.Request, account: str | None, form: Form
     ) -> tuple[dict[str, Any], DemoModel, Behaviour]:
         """The body, the model that it names, and how this account is answered.
 
@@ -137,11 +145,13 @@ class Simulator:
             raise missing_key()
         if _known(account) is None:
             raise incorrect_key()
+        data = await request.read()
+        form.verify(request, data)
         if (failure := self._books.take_failure(account)) is not None:
             raise ordered_failure(failure)
         # Some formats name the model in the path.
-        body = read_body(await request.read()) | request.match_info
-        served = {name: model for name, model in self._models.items() if protocol in model.protocols}
+        body = read_body(data) | request.match_info
+        served = {name: model for name, model in self._models.items() if form.protocol in model.protocols}
         return body, requested_model(body, served), self._books.behaviour(account)
 
 
