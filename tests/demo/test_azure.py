@@ -51,7 +51,7 @@ def test_the_sdk_for_azure_is_answered_at_the_deployments_path_by_key_and_by_tok
 def test_keys_and_tokens_are_good_in_their_own_place_alone(
     account: Account, path: str, headers: dict[str, str], status: int
 ) -> None:
-    filled = {name: value.replace("{account}", account.name).encode() for name, value in headers.items()}
+    filled = [(name.encode(), value.replace("{account}", account.name).encode()) for name, value in headers.items()]
 
     assert httpx.post(account.provider_url + path, json=HELLO, headers=filled).status_code == status
 

@@ -54,7 +54,11 @@ def test_an_answer_is_asked_for_as_it_can_be_read(observing: Kong) -> None:
 
 
 def test_a_virtual_key_reaches_nobody_else(observing: Kong) -> None:
-    headers = {"authorization": f"Bearer {VIRTUAL_KEY}", "x-api-key": ["sk-theirs", VIRTUAL_KEY], "accept": VIRTUAL_KEY}
+    headers: dict[str, str | list[str]] = {
+        "authorization": f"Bearer {VIRTUAL_KEY}",
+        "x-api-key": ["sk-theirs", VIRTUAL_KEY],
+        "accept": VIRTUAL_KEY,
+    }
     for observation in (observation_for(), None):
         exchange = Exchange(observing, body=BODY, headers=headers, query={"key": VIRTUAL_KEY}, observation=observation)
 

@@ -4,6 +4,7 @@ core works the splices out, for every wire format, and the guard's own Lua appli
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
@@ -100,7 +101,7 @@ def spliced(lua: LuaRuntime, data: bytes, changes: dict[str, object]) -> bytes:
     return result.encode("latin-1")
 
 
-def written(members: Members, blanks: list[tuple[str, ...]], changes: dict[str, object]) -> bytes:
+def written(members: Members, blanks: Sequence[tuple[str, ...]], changes: dict[str, object]) -> bytes:
     """The body with these values in place of the changed members', and with the new ones in front."""
     compact = {name: json.dumps(value, separators=(",", ":")) for name, value in changes.items()}
     new = "".join(f"{json.dumps(name)}:{compact[name]}," for name in changes if name not in dict(members))
