@@ -16,13 +16,14 @@ import pytest
 
 from stack.ports import Ports, free_ports
 from stack.readiness import eventually, http_answers
+from tests.minikong.upstream import Upstream
 
 REPOSITORY: Final = Path(__file__).parents[2]
 DOCUMENT: Final = REPOSITORY / "docs" / "attach-to-kong.md"
 
 
 def commands() -> list[str]:
-    """The document's shell blocks, in order: install, describe, secrets, Kong's settings, check."""
+    """The shell blocks, in order: install, describe, secrets, Kong's settings, check; observe, a call, enforce."""
     return re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
@@ -31,12 +32,15 @@ class Node:
 
     def __init__(self, root: Path, ports: Ports) -> None:
         self.root = root
+        self.provider = "http://127.0.0.1:1"
         self._ports = ports
 
     def at_home(self, text: str) -> str:
         """The text with this node's paths and port."""
         for path in ("/opt/bursar", "/etc/bursar", "/usr/local/kong", "/var/lib/bursar"):
             text = text.replace(path, f"{self.root}{path}")
+        text = text.replace("https://api.openai.com", self.provider)
+        text = text.replace("127.0.0.1:8001", f"127.0.0.1:{self._ports.kong_admin}")
         return text.replace("127.0.0.1:8000", f"127.0.0.1:{self._ports.gateway}")
 
     def run(self, command: str, environment: Mapping[str, str]) -> str:
@@ -95,7 +99,7 @@ def lend_dependencies(node: Node) -> None:
 @pytest.fixture
 def kong(node: Node, offline: Mapping[str, str]) -> Iterator[Node]:
     """The node with everything installed and set, and its Kong started."""
-    install, describe, secrets, settings, _ = commands()
+    install, describe, secrets, settings, *_ = commands()
     node.run(install, offline)
     lend_dependencies(node)
     assert json.loads(node.run(describe, {}))
@@ -114,9 +118,30 @@ def kong(node: Node, offline: Mapping[str, str]) -> Iterator[Node]:
 def test_a_node_that_follows_the_document_recognises_callers(kong: Node) -> None:
     kong.await_plugins()
 
-    answer = json.loads(kong.run(commands()[-1], {}))
+    answer = json.loads(kong.run(commands()[4], {}))
 
     assert answer["error"]["code"] == "invalid_api_key"
+
+
+def test_a_route_is_observed_first_and_governed_then(kong: Node) -> None:
+    """Redis, too, is not where the document says: what is observed passes all the same."""
+    kong.await_plugins()
+    observe, call, enforce = commands()[5:]
+    with Upstream().running() as provider:
+        kong.provider = f"http://127.0.0.1:{provider.port}"
+        kong.run(observe, {})
+
+        eventually(lambda: kong.run(call, {}) == "echo", "the other plugins", within_s=60)
+        assert (provider.last.target, provider.last.header("authorization")) == (
+            "/v1/chat/completions",
+            "Bearer sk-of-your-provider",
+        )
+        assert json.loads(provider.last.body)["model"] == "gpt-4o-mini"
+
+        calls = len(provider.received)
+        kong.run(enforce, {})
+        assert json.loads(kong.run(call, {}))["error"]["code"] == "invalid_api_key"
+        assert len(provider.received) == calls
 
 
 def test_the_secrets_are_for_their_owner_only(node: Node) -> None:
