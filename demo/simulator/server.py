@@ -26,6 +26,7 @@ from demo.simulator.form import Asked, Form
 from demo.simulator.gemini import GEMINI
 from demo.simulator.media import IMAGES, SPEECH
 from demo.simulator.messages import MESSAGES
+from demo.simulator.ollama import OLLAMA
 from demo.simulator.requests import read_body, requested_model
 from demo.simulator.responses import RESPONSES
 
@@ -48,6 +49,7 @@ _FORMS = {
     "/v1/audio/speech": SPEECH,
     "/v1/messages": MESSAGES,
     "/v2/chat": COHERE,
+    "/api/{method:chat|generate}": OLLAMA,
     f"/v1/{_GEMINI_CALL}": GEMINI,
     f"/v1beta/{_GEMINI_CALL}": GEMINI,
     # Vertex AI, which has a project and a location in the path.

@@ -24,6 +24,7 @@ MODEL: Final = '"gpt-4o-mini"'
 HELLO: Final = '[{"role":"user","content":"hi"}]'
 PATHS: Final = {
     "gemini": ("/v1beta/models/mini:generateContent", "/v1beta/models/mini:streamGenerateContent"),
+    "ollama_chat": ("/api/chat", "/api/generate"),
     "bedrock_converse": ("/model/mini/converse",),
     "bedrock_invoke": ("/model/anthropic.claude-3-5-haiku-20241022-v1%3A0/invoke",),
 }

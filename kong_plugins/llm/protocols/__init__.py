@@ -15,6 +15,7 @@ from kong_plugins.llm.protocols import (
     bedrock_invoke,
     cohere_chat,
     gemini,
+    ollama_chat,
     openai_chat,
     openai_completions,
     openai_embeddings,
@@ -68,6 +69,7 @@ _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
     "anthropic_messages": anthropic_messages,
     "gemini": gemini,
     "cohere_chat": cohere_chat,
+    "ollama_chat": ollama_chat,
     "bedrock_converse": bedrock_converse,
     "bedrock_invoke": bedrock_invoke,
 }
@@ -83,6 +85,7 @@ _PATHS: Final[Mapping[str, str]] = {
     r"/v1/messages": "anthropic_messages",
     gemini.PATH: "gemini",
     r"/v2/chat": "cohere_chat",
+    ollama_chat.PATH: "ollama_chat",
     r"/model/[^/]+/converse(-stream)?": "bedrock_converse",
     r"/model/[^/]+/invoke(-with-response-stream)?": "bedrock_invoke",
 }

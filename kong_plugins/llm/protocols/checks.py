@@ -11,7 +11,7 @@ from kong_plugins.llm.errors import InvalidRequest
 MAX_TOKENS: Final = 2**31 - 1
 
 # Raises InvalidRequest for a value that a member of this name must not have.
-Check = Callable[[Any, str], None]
+Check = Callable[[Any, str], object]
 
 
 def check_members(body: Body, checks: Mapping[str, Check], *, untouched: Collection[str]) -> None:

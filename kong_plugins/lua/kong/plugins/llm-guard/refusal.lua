@@ -27,6 +27,7 @@ local BODIES = {
     return format(GEMINI_BODY, status, message, upper(code), code)
   end,
   cohere_chat = '{"message":"%s","code":"%s","param":null}',
+  ollama_chat = '{"error":"%s","code":"%s","param":null}',
   bedrock_converse = '{"message":"%s","code":"%s","param":null}',
   bedrock_invoke = '{"message":"%s","code":"%s","param":null}',
 }

@@ -27,6 +27,7 @@ return {
                 "bedrock_invoke",
                 "gemini",
                 "cohere_chat",
+                "ollama_chat",
               },
           } },
           { mode = {
