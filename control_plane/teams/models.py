@@ -10,7 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, JSONField, Q
 
 from control_plane.names import SLUG_PATTERN, validate_model_name, validate_slug, validate_text
 from kong_plugins.llm.release import Tier
@@ -74,7 +74,7 @@ class Organization(models.Model):
         help_text="The regions of deployments to which calls of any team may go, such as eu-central-1, westeurope; "
         "none given means anywhere. It goes before every other rule; a deployment without a region never qualifies.",
     )
-    tier_models = models.JSONField(
+    tier_models = JSONField(
         verbose_name="models of each tier",
         default=dict,
         blank=True,
