@@ -1,6 +1,6 @@
 """Who calls AWS: a Bedrock API key, or an access key that has signed the request (Signature Version 4).
 
-Every account has one access key: its name is the key's id, and its name with `-secret` the secret.
+An account has one access key: its id is AKIA with the name in hexadecimal digits, its secret the name with `-secret`.
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
 
@@ -18,7 +18,7 @@ from demo.simulator.form import bearer
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _AUTHORIZATION = re.compile(
-    rf"{_ALGORITHM} +Credential=([^/,]+)/([0-9]{{8}}/[^/,]+/bedrock/aws4_request), *"
+    rf"{_ALGORITHM} +Credential=AKIA((?:[0-9A-F]{{2}})+)/([0-9]{{8}}/[^/,]+/bedrock/aws4_request), *"
     r"SignedHeaders=([^,]+), *Signature=([0-9a-f]{64})"
 )
 
@@ -26,7 +26,7 @@ _AUTHORIZATION = re.compile(
 def account_of(request: web.Request) -> str | None:
     """The account that a request names."""
     signed = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
-    return signed[1] if signed else bearer(request)
+    return bytes.fromhex(signed[1]).decode(errors="replace") if signed else bearer(request)
 
 
 def verify(request: web.Request, body: bytes) -> None:
@@ -38,13 +38,13 @@ def verify(request: web.Request, body: bytes) -> None:
     signed = _AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
     if signed is None:
         return
-    account, scope, names, signature = signed.groups()
+    _, scope, names, signature = signed.groups()
     if not {"host", "x-amz-date"} <= set(names.split(";")):
         raise ProviderError(403, "'Host' and 'X-Amz-Date' must be 'SignedHeaders' in the AWS Authorization.")
     text = "\n".join(
         (_ALGORITHM, request.headers["x-amz-date"], scope, _digest(_canonical(request, names, body).encode()))
     )
-    key = f"AWS4{account}-secret".encode()
+    key = f"AWS4{account_of(request)}-secret".encode()
     for part in scope.split("/"):
         key = _keyed(key, part)
     if not hmac.compare_digest(_keyed(key, text).hex(), signature):

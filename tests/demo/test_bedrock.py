@@ -29,7 +29,7 @@ def sdk(account: Account, *, secret: str | None = None) -> Any:
         "bedrock-runtime",
         endpoint_url=account.provider_url,
         region_name="us-east-1",
-        aws_access_key_id=account.name,
+        aws_access_key_id=f"AKIA{account.name.encode().hex().upper()}",
         aws_secret_access_key=secret or f"{account.name}-secret",
         config=Config(retries={"total_max_attempts": 1}),
     )

@@ -272,6 +272,39 @@ def test_a_provider_that_fails_is_heard_in_its_own_words_and_billed_nothing(syst
     assert team.spent_in_ledger() == []
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+def test_a_call_that_bursar_signs_is_taken_for_what_it_is(system: System, client: Client, streamed: bool) -> None:
+    """The simulator refuses a request whose path, body or host is not what was signed."""
+    team = new_team(system, "bedrock-signed")
+    key_id = f"AKIA{team.account.encode().hex().upper()}"
+    keys = {"access_key_id": key_id, "secret_access_key": f"{team.account}-secret"}
+    signing = f"{team.slug}-sigv4"
+    system.create(
+        "providers",
+        name=signing,
+        vendor="bedrock",
+        authentication="aws_sigv4",
+        base_url=system.provider,
+        credential=keys,
+    )
+    model = system.create(
+        "models", name=signing, context_window_tokens=128_000, max_output_tokens=4096, default_output_tokens=1024
+    )["name"]
+    system.create(
+        "deployments", model=model, provider=signing, protocol="bedrock_converse", region="us-east-1", **SERVED
+    )
+    system.change(f"/api/v1/teams/{team.slug}", models=[model])
+    sdk, asked = client(team), {"modelId": model, "messages": HELLO}
+
+    said = list(sdk.converse_stream(**asked)["stream"]) if streamed else sdk.converse(**asked)
+
+    assert said
+    [row] = booked(team)
+    assert row["provider"] == signing
+    [billed] = team.books()
+    assert "x-amz-date" in billed["header_names"]
+
+
 @pytest.mark.parametrize("operation", ["count-tokens", "async-invoke", "apply", "converse/x"])
 def test_another_path_is_not_served(system: System, operation: str) -> None:
     assert httpx.post(f"{system.gateway}/model/x/{operation}", json={}).status_code == 404
