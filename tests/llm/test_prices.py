@@ -373,3 +373,11 @@ def test_variants_that_hold_at_once_or_never_are_refused(changes: list[dict[str,
 
     with pytest.raises(ValueError, match=r"variant|rates|day"):
         Price(version="v1", variants=variants, **FLAT)
+
+
+def test_an_amount_that_does_not_pay_for_the_input_affords_nothing_even_where_output_is_free() -> None:
+    price = Price(version="v1", **_times_million(FLAT | {"output_nusd": 0}))
+    bounds = Bounds(input_tokens=10)
+
+    assert affordable_output_tokens(price, bounds, amount_nusd=10 * 125 - 1) == -1
+    assert affordable_output_tokens(price, bounds, amount_nusd=10 * 125) is None
