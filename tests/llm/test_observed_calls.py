@@ -189,6 +189,14 @@ def test_who_is_no_team_falls_under_no_teams_rules(watcher: Watcher) -> None:
     assert event.shadow_refusals == ("organization limit of requests per minute",)
 
 
+def test_a_virtual_key_that_is_not_in_force_would_be_refused(watcher: Watcher) -> None:
+    caller = watcher.caller(x_api_key=f"{watcher.gateway.key[:-1]}_")
+
+    assert watcher.ended(watcher.observe(body(model=ASKED), caller), completion()).shadow_refusals == (
+        "invalid_api_key",
+    )
+
+
 def test_a_team_that_a_header_names_has_its_own_tier(watcher: Watcher) -> None:
     caller = watcher.caller(by="header", x_team="support")
 

@@ -54,6 +54,17 @@ def test_a_handler_that_fails_refuses_in_the_words_of_its_route(server: Running)
     assert (status, answer["type"], answer["error"]["type"]) == (503, "error", "api_error")
 
 
+@pytest.mark.parametrize("behaviour", ["raise_first", "raise_later", "hang"])
+def test_a_handler_that_only_observes_lets_its_request_go_on(tmp_path: Any, behaviour: str) -> None:
+    with running(tmp_path, "--answer-timeout", "0.2") as server:
+        worker = server.worker()
+
+        calls = worker.run(worker.start_instance(behaviour=behaviour, mode="observe"))
+
+        assert "kong.response.exit" not in [call[0] for call in calls]
+        assert len(worker.run(worker.start_instance())) == 2
+
+
 def test_a_log_handler_that_fails_is_reported_with_its_traceback(server: Running) -> None:
     worker = server.worker()
 

@@ -13,7 +13,7 @@ print("loading the trial plugin")
 
 version = "1.2.3"
 priority = 7
-Schema = [{"behaviour": {"type": "string"}}, {"protocol": {"type": "string"}}]
+Schema = [{"behaviour": {"type": "string"}}, {"protocol": {"type": "string"}}, {"mode": {"type": "string"}}]
 
 _MEETING = threading.Barrier(8)
 _ENDED: list[str] = []
@@ -22,6 +22,7 @@ _ENDED: list[str] = []
 class Plugin:
     def __init__(self, config: dict[str, str]) -> None:
         self.protocol = config.get("protocol", "openai_chat")
+        self.observes = config.get("mode") == "observe"
         self._behaviour = getattr(self, "_" + config.get("behaviour", "pass_on"))
 
     def access(self, kong: Any) -> None:
