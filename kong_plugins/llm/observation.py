@@ -313,7 +313,9 @@ def _meter(
     release: int = 0,
     reserved_at_ms: int = 0,
 ) -> Meter:
-    request, deployment = seen.request, candidate.deployment if candidate else None
+    request = seen.request
+    # What was not understood may have cost more than its tokens: no price of a deployment is ever to be put on it.
+    deployment = candidate.deployment if candidate and request else None
     facts = CallFacts(
         request_id=seen.request_id,
         organization=principal.organization,

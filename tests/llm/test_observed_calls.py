@@ -129,7 +129,7 @@ def test_what_a_governed_route_would_not_take_is_counted_without_a_price(
 
     assert (event.kind, event.quality, event.amount_nusd) == ("posted", "unpriced", None)
     assert (event.input_tokens, event.output_tokens) == (9, 20)
-    assert (event.request_model, event.shadow_refusals) == (model, (refusal,))
+    assert (event.request_model, event.shadow_refusals, event.deployment) == (model, (refusal,), None)
 
 
 def test_what_rules_for_teams_and_budgets_would_say_is_told(watcher: Watcher) -> None:
