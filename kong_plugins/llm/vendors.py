@@ -69,7 +69,7 @@ def _all_at(base_url: str, *protocols: str, key_header: KeyHeader = "bearer") ->
 
 _OPENAI: Final = (
     *("openai_chat", "openai_responses", "openai_embeddings", "openai_completions"),
-    *("openai_images", "openai_speech", "openai_transcriptions"),
+    *("openai_images", "openai_speech"),
 )
 
 VENDORS: Final[Mapping[str, Vendor]] = {
@@ -151,7 +151,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
         docs="https://console.groq.com/docs/openai",
         formats=_all_at(
             "https://api.groq.com/openai/v1",
-            *("openai_chat", "openai_responses", "openai_speech", "openai_transcriptions"),
+            *("openai_chat", "openai_responses", "openai_speech"),
         ),
         prices="groq",
     ),
@@ -161,7 +161,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
         formats=_all_at(
             "https://api.together.xyz/v1",
             *("openai_chat", "openai_embeddings", "openai_completions"),
-            *("openai_images", "openai_speech", "openai_transcriptions"),
+            *("openai_images", "openai_speech"),
         ),
         prices="together",
     ),
@@ -192,7 +192,7 @@ VENDORS: Final[Mapping[str, Vendor]] = {
         docs="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
         formats=_all_at(
             "http://HOST:8000/v1",
-            *("openai_chat", "openai_responses", "openai_embeddings", "openai_completions", "openai_transcriptions"),
+            *("openai_chat", "openai_responses", "openai_embeddings", "openai_completions"),
         ),
         credentials=("none", "api_key"),
         prices=None,

@@ -45,8 +45,6 @@ REQUESTS: Final[tuple[Members, ...]] = (
     [("messages", '[{"role":"user","content":[{"text":"hi"}]}]'), ("inferenceConfig", '{"maxTokens":99}')],
     [("anthropic_version", '"bedrock-2023-05-31"'), ("max_tokens", "99"), ("messages", HELLO)],
 )
-# A form, and no JSON.
-OTHER_BODIES: Final = frozenset({"openai_transcriptions"})
 
 
 def array(items: list[str]) -> str:
@@ -116,10 +114,10 @@ def written(members: Members, blanks: Sequence[tuple[str, ...]], changes: dict[s
 
 @pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 def test_each_wire_format_is_among_those_that_are_tried(protocol: str) -> None:
-    assert requests_in(protocol) or protocol in OTHER_BODIES
+    assert requests_in(protocol)
 
 
-@pytest.mark.parametrize("protocol", [name for name in PROTOCOL_NAMES if name not in OTHER_BODIES])
+@pytest.mark.parametrize("protocol", PROTOCOL_NAMES)
 @given(data=st.data())
 def test_nothing_but_the_spliced_members_differs(lua: LuaRuntime, protocol: str, data: st.DataObject) -> None:
     minimal, request = data.draw(st.sampled_from(requests_in(protocol)))
