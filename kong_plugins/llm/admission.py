@@ -26,7 +26,7 @@ from kong_plugins.llm.known_keys import KnownKeys
 from kong_plugins.llm.limits import Denied, Failing, Granted, Reservation, Waiting
 from kong_plugins.llm.local_limits import LocalLimits
 from kong_plugins.llm.model_list import ListedModel, ModelList, models_at
-from kong_plugins.llm.offers import Call, Offer, Offers, grant_of
+from kong_plugins.llm.offers import Call, Offer, Offers, grant_of, granted_facts
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.policies import Policies
 from kong_plugins.llm.protocols import wire_format
@@ -195,7 +195,12 @@ class Admission:
         visit.is_decided = True
         if isinstance(result, Denied):
             raise refusal_of(result, protocol=call.protocol, now_ms=self._now_ms(), queued_ms=visit.queued_ms)
-        return grant_of(call, offer, result, deadline_ms=self._settings.deadline_ms)
+        try:
+            return grant_of(call, offer, result, deadline_ms=self._settings.deadline_ms)
+        except BaseException:
+            if not call.probe:
+                self._holds.give_back(granted_facts(offer, result))
+            raise
 
     def _check_key(self, caller: Caller) -> None:
         """Let nobody wait, or be admitted, whose key is not what it was when the call came.

@@ -192,11 +192,7 @@ def _demand(candidate: Candidate, terms: Terms | None, *, takes_partial: bool = 
 
 def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) -> Grant:
     """The grant of a call that is held; its output is what the granted money pays for."""
-    facts = msgspec.structs.replace(
-        offer.facts,
-        request_id=granted.other_id or offer.facts.request_id,
-        shadow_refusals=granted.shadow_refusals,
-    )
+    facts = granted_facts(offer, granted)
     terms = offer.terms.within(granted.granted_nusd)
     form = wire_format(call.protocol)
     changes = form.upstream_changes(
@@ -232,6 +228,15 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
         answer_headers=answer_headers(call.protocol),
         is_partial=granted.granted_nusd < (offer.terms.cost_nusd or 0),
         is_shared=any(check.kind == "organization" and check.refuses for check in offer.reservation.budgets),
+    )
+
+
+def granted_facts(offer: Offer, granted: Granted) -> CallFacts:
+    """What is known of a call once it is held, under the id of its hold."""
+    return msgspec.structs.replace(
+        offer.facts,
+        request_id=granted.other_id or offer.facts.request_id,
+        shadow_refusals=granted.shadow_refusals,
     )
 
 

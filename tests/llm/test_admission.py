@@ -362,3 +362,19 @@ def test_a_body_that_hid_its_length_is_refused_by_its_size(gateway: Gateway) -> 
 
     with pytest.raises(RequestTooLarge):
         Admission(gateway.store, small).admit(gateway.caller(), body(), "openai_chat")
+
+
+def test_a_call_that_no_request_can_be_made_of_gives_its_hold_back(gateway: Gateway) -> None:
+    later = deployment(authentication="a way of later versions")
+    gateway.publish(deployments=(later,), budgets=(BUDGET,))
+    gateway.set_cap(10**12)
+
+    with pytest.raises(ValueError, match="no gateway of this version"):
+        gateway.admission.admit(gateway.caller(), body(), "openai_chat", probe=True)
+    assert gateway.events() == []
+    with pytest.raises(ValueError, match="no gateway of this version"):
+        gateway.admit()
+
+    [voided] = gateway.events()
+    assert (voided.kind, voided.outcome) == ("voided", "not_sent")
+    assert gateway.store.open_holds(gateway.organization) == 0
