@@ -163,13 +163,15 @@ def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
     """The usage, how well it is known, and its amount: the provider's count, or what was sent, or the whole hold."""
     terms = meter.terms
     if reading.usage is not None:
-        usage = _with_writes(reading.usage, meter, reading)
+        # No answer that tells tokens tells pieces too, and a price may have a rate for either.
+        told = msgspec.structs.replace(reading.usage, units=terms.units)
+        usage = _with_writes(told, meter, reading)
         amount_nusd = _cost_nusd(terms, usage, reading)
         tier = reading.service_tier
         if tier is not None and terms.price is not None and not terms.price.knows((tier,)):
             # It was served at a dearer tier than it had asked for, of which nobody knows what it costs.
             return usage, "upper_bound", max(meter.most_nusd, amount_nusd)
-        quality: Quality = "exact" if usage == reading.usage else "partial"
+        quality: Quality = "exact" if usage == told else "partial"
         return usage, quality, amount_nusd
     pieces = Usage(units=terms.units)
     if reading.as_asked and _cost_nusd(terms, pieces, reading) == terms.cost_nusd:

@@ -106,6 +106,19 @@ def test_a_picture_of_which_the_price_is_not_known_is_refused_under_a_budget(gat
     assert (booked.amount_nusd, booked.units) == (80_000_000, {"image:standard:1024x1024": 2})
 
 
+def test_a_picture_that_is_billed_by_the_piece_costs_that_where_its_answer_counts_tokens_too(gateway: Gateway) -> None:
+    publish(gateway, "openai_images", by_piece(image=40_000_000_000_000))
+
+    booked = settled(
+        gateway,
+        admit(gateway, "openai_images", DRAWN | {"n": 2}),
+        b'{"data":[{"url":"u"}],"usage":{"input_tokens":9,"output_tokens":100}}',
+    )
+
+    assert (booked.amount_nusd, booked.quality) == (80_000_000, "exact")
+    assert (booked.output_image_tokens, booked.units) == (100, {"image:standard:1024x1024": 2})
+
+
 def test_many_inputs_are_held_at_the_context_of_each(gateway: Gateway) -> None:
     publish(gateway, "openai_embeddings", BY_TOKEN)
 
