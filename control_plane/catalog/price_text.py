@@ -33,14 +33,15 @@ Amounts = dict[str, Any]
 
 def lines_of(price: Price) -> list[str]:
     """The price, a line for each of its rates."""
-    lines = [_line(name, rate) for name, rate in _own_rates(price).items()]
+    usual = _own_rates(price)
+    lines = [_line(name, rate) for name, rate in usual.items()]
     for variant in sorted(price.variants, key=_place):
         calls = _calls_text(variant)
-        always, own = _all_rates(price), _all_rates(variant)
-        # What neither of the two names follows from what they do name.
-        named = {**_own_rates(price), **_own_rates(variant)}
-        names = [name for name in named if own.get(name, 0) != always.get(name, 0)]
-        lines += [f"{calls}: {_line(name, own.get(name, 0))}" for name in names or ["input"]]
+        # What neither of the two names follows from what they do name; what only the variant names need not.
+        named = {**usual, **_own_rates(variant)}
+        own = _rates_of(variant, named)
+        names = [name for name in named if own[name] != usual.get(name)]
+        lines += [f"{calls}: {_line(name, own[name])}" for name in names or ["input"]]
     return lines
 
 
@@ -100,15 +101,16 @@ def _own_rates(rates: Rates) -> dict[str, int]:
     return {kind: rate for kind, rate in of_tokens.items() if rate is not None} | of_pieces
 
 
-def _all_rates(rates: Rates) -> dict[str, int]:
-    """The rates with those that follow from others."""
+def _rates_of(rates: Rates, names: Iterable[str]) -> dict[str, int]:
+    """What these cost, also those whose rates follow from others."""
     wholes = {
         "cache_write_1h": rates.hour_write_nusd,
         **dict.fromkeys(("input_audio", "input_image", "input_video"), rates.input_nusd),
         **dict.fromkeys(("cache_read_audio", "cache_read_image"), rates.cache_read_nusd),
         **dict.fromkeys(("output_audio", "output_image", "output_video", "reasoning"), rates.output_nusd),
     }
-    return wholes | _own_rates(rates)
+    of_pieces = {name: rates.piece_nusd(name.removeprefix("each ")) for name in names if name.startswith("each ")}
+    return wholes | _own_rates(rates) | of_pieces
 
 
 def _line(name: str, rate_nusd: int) -> str:

@@ -66,7 +66,7 @@ _NO_CALL: Final = {
 }
 # Members that bill what no hold covers.
 _CHANGES_THE_PRICE: Final = {
-    "service_tier": raw('"service_tier":"priority"'),
+    "service_tier": raw('"service_tier":"platinum"'),
     "web_search": raw('"web_search_options":{}'),
     "audio": raw('"audio":{"voice":"alloy","format":"wav"}'),
     "modalities": raw('"modalities":["text","audio"]'),

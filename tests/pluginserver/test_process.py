@@ -34,7 +34,11 @@ def test_a_dump_is_kongs_description_of_the_plugin_and_nothing_else() -> None:
                     {
                         "config": {
                             "type": "record",
-                            "fields": [{"behaviour": {"type": "string"}}, {"protocol": {"type": "string"}}],
+                            "fields": [
+                                {"behaviour": {"type": "string"}},
+                                {"protocol": {"type": "string"}},
+                                {"mode": {"type": "string"}},
+                            ],
                         }
                     }
                 ],

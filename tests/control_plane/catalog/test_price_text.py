@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import pytest
 from hypothesis import given
 
 from control_plane.catalog.price_book import price_of
 from control_plane.catalog.price_text import amounts_from, lines_of, piece_usd_text
-from kong_plugins.llm.prices import Price, cost_nusd
+from kong_plugins.llm.prices import Price, Variant, cost_nusd
 from kong_plugins.llm.usage import Usage
 from tests.llm.test_prices import prices, usages
 
+FREE: Final[Any] = {"input_nusd": 0, "cache_read_nusd": 0, "cache_write_nusd": 0, "output_nusd": 0}
 BASE = ["input 2.50", "cache_read 0.25", "cache_write 2.50", "output 15.00"]
 
 
@@ -20,6 +23,23 @@ def test_what_is_written_costs_the_same_when_it_is_read(price: Price, usage: Usa
 
     for tier in ("standard", "priority", "flex"):
         assert cost_nusd(read, usage, tier) == cost_nusd(price, usage, tier)
+
+
+def test_a_piece_whose_rate_follows_from_a_coarser_name_elsewhere_is_written_out() -> None:
+    flex = Variant(service_tier="flex", unit_nusd={"image": 0, "image:high": 10**15}, **FREE)
+    price = Price(version="v1", unit_nusd={"image:high:1024x1024": 0}, variants=(flex,), **FREE)
+
+    read = price_of(amounts_from(lines_of(price)))
+
+    assert cost_nusd(read, Usage(units={"image:high:1024x1024": 1}), "flex") == 10**9
+
+
+def test_a_kind_that_only_some_calls_pay_for_by_itself_is_written_out_though_it_costs_what_it_always_does() -> None:
+    flex = Variant(service_tier="flex", input_image_nusd=0, **(FREE | {"input_nusd": 10**9}))
+
+    read = price_of(amounts_from(lines_of(Price(version="v1", variants=(flex,), **FREE))))
+
+    assert cost_nusd(read, Usage(input_tokens=1, input_image_tokens=1), "flex") == 0
 
 
 def test_a_price_is_a_line_for_each_rate_and_for_each_that_some_calls_have_instead() -> None:
