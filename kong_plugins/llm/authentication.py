@@ -132,8 +132,9 @@ def _user(headers: Headers, record: KeyRecord) -> str | None:
 
 
 def _betas(headers: Headers) -> tuple[str, ...]:
-    """What of Anthropic's trials the request wants to take part in."""
-    names = (name.strip() for value in headers.get("anthropic-beta", ()) for name in value.split(","))
+    """What of Anthropic's trials the request wants to take part in, also as OpenRouter calls the header."""
+    values = (value for header in ("anthropic-beta", "x-anthropic-beta") for value in headers.get(header, ()))
+    names = (name.strip() for value in values for name in value.split(","))
     return tuple(name if name.isprintable() else "unreadable" for name in names if name)
 
 

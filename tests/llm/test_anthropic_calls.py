@@ -218,6 +218,7 @@ def test_a_beta_in_the_header_is_judged_too(claude: Gateway, beta: str) -> None:
     caller = claude.caller(anthropic_beta=f"prompt-caching-2024-07-31, {beta},")
 
     assert caller.betas[0] == "prompt-caching-2024-07-31"
+    assert claude.caller(x_anthropic_beta=beta).betas == caller.betas[1:]
     with pytest.raises(InvalidRequest) as caught:
         claude.admission.admit(caller, body(), "anthropic_messages")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 import msgspec
@@ -286,3 +287,14 @@ def test_a_call_that_was_served_at_a_dearer_tier_than_it_asked_for_costs_that_or
 
     assert (settlement.amount_nusd, settlement.quality) == (amount_nusd, quality)
     assert settlement.service_tier == "priority"
+
+
+def test_what_a_chat_has_written_into_a_cache_is_billed_for_as_long_as_was_asked(budget: Gateway) -> None:
+    kept = {"type": "text", "text": "word " * 500, "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    grant = budget.admit(messages=[{"role": "user", "content": [kept]}])
+    usage = {"prompt_tokens": 500, "completion_tokens": 0, "prompt_tokens_details": {"cache_write_tokens": 500}}
+
+    event = settled(budget, grant, json.dumps({"choices": [{}], "usage": usage}).encode())
+
+    assert (event.cache_write_1h_tokens, event.quality) == (500, "partial")
+    assert event.amount_nusd == 500 * 2 * 150 < grant.meter.hold_nusd

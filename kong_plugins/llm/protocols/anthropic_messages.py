@@ -102,7 +102,7 @@ def message_request(body: Body, *, model: str, stream: bool) -> ModelRequest:
         user=(body.get("metadata") or {}).get("user_id"),
         thinks=THINKING.get(str(thinking.get("type"))),
         thinking_tokens=thinking.get("budget_tokens") or 0,
-        writes_1h=any(_is_cached_for_an_hour(holder, where) for holder, where in cached),
+        writes_1h=any(is_cached_for_an_hour(holder, where) for holder, where in cached),
     )
 
 
@@ -205,7 +205,8 @@ def _tools(body: Body) -> list[tuple[Mapping[str, Any], str]]:
     return [(tool, f"tools[{index}]") for index, tool in enumerate(body.get("tools") or ())]
 
 
-def _is_cached_for_an_hour(holder: Mapping[str, Any], where: str) -> bool:
+def is_cached_for_an_hour(holder: Mapping[str, Any], where: str) -> bool:
+    """Whether the prompt up to here is to be kept for an hour. Raises: InvalidRequest: nobody knows for how long."""
     control = holder.get("cache_control")
     if control is None:
         return False

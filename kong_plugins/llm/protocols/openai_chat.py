@@ -12,6 +12,7 @@ from typing import Any, Final
 from kong_plugins.llm.body import Body
 from kong_plugins.llm.errors import InvalidRequest
 from kong_plugins.llm.protocols.answers import Answer, Reading
+from kong_plugins.llm.protocols.anthropic_messages import is_cached_for_an_hour
 from kong_plugins.llm.protocols.checks import (
     MAX_TOKENS,
     Check,
@@ -30,6 +31,7 @@ from kong_plugins.llm.protocols.openai_dialect import (
     MAX_CHOICES,
     are_stream_options,
     asked_tiers,
+    check_headers,
     is_known_tier,
     openai_credential_headers,
     openai_error_body,
@@ -80,11 +82,12 @@ _UNTOUCHED: Final = frozenset(
 
 
 def parse_request(body: Body, asked: Asked) -> ModelRequest:
-    """Read a request. OpenAI's betas, which go by another header, are not about chat.
+    """Read a request. OpenAI's own betas, which go by another header, are not about chat.
 
     Raises:
-        InvalidRequest: a member has a wrong type or value, or cannot be metered.
+        InvalidRequest: a member or a header has a wrong type or value, or cannot be metered.
     """
+    check_headers(asked)
     check_members(body, _CHECKS, untouched=_UNTOUCHED)
     messages = _messages(body)
     return ModelRequest(
@@ -95,6 +98,7 @@ def parse_request(body: Body, asked: Asked) -> ModelRequest:
         choices=body.get("n") or 1,
         requested_max_tokens=min(filter(None, map(body.get, _OUTPUT_MEMBERS)), default=None),
         user=body.get("user"),
+        writes_1h=_writes_for_an_hour(body, messages),
         service_tiers=asked_tiers(body),
     )
 
@@ -142,6 +146,17 @@ def _prompt(body: Body, messages: list[dict[str, Any]]) -> Prompt:
         schema_bytes=sum(body.span_bytes(name) for name in _SCHEMA_MEMBERS if body.get(name)),
         has_media=any(media),
     )
+
+
+def _writes_for_an_hour(body: Body, messages: list[dict[str, Any]]) -> bool:
+    """Whether some of the prompt is to be cached for an hour, in Anthropic's words, which OpenRouter takes here too:
+    https://openrouter.ai/docs/client-sdks/typescript/models/anthropiccachecontroldirective.md"""
+    holders = [(tool, f"tools[{index}]") for index, tool in enumerate(body.get("tools") or ())]
+    for index, message in enumerate(messages):
+        holders.append((message, f"messages[{index}]"))
+        content = message.get("content")
+        holders += [(part, f"messages[{index}].content") for part in content] if isinstance(content, list) else []
+    return any([is_cached_for_an_hour(holder, where) for holder, where in holders])
 
 
 def _holds_media(message: Mapping[str, Any], index: int) -> bool:

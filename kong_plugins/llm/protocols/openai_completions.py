@@ -24,6 +24,7 @@ from kong_plugins.llm.protocols.limit_headers import openai_limit_headers
 from kong_plugins.llm.protocols.openai_dialect import (
     MAX_CHOICES,
     are_stream_options,
+    check_headers,
     openai_credential_headers,
     openai_error_body,
     wants_usage,
@@ -65,6 +66,7 @@ def parse_request(body: Body, asked: Asked) -> ModelRequest:
     Raises:
         InvalidRequest: a member has a wrong type or value, or cannot be metered.
     """
+    check_headers(asked)
     check_members(body, _CHECKS, untouched=_UNTOUCHED)
     value = body.get("prompt")
     prompt = prompt_of(_NO_PROMPT if value is None else value, "prompt", more_text=body.get("suffix"))

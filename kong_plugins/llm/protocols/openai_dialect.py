@@ -1,4 +1,4 @@
-"""What all of OpenAI's wire formats have in common: the credential, the words of an error, and service tiers."""
+"""What all of OpenAI's wire formats have in common: headers, the credential, the words of an error, service tiers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from kong_plugins.llm.body import Body
 from kong_plugins.llm.errors import BursarError, InsufficientQuota, InvalidRequest, RateLimitExceeded
+from kong_plugins.llm.protocols.anthropic_messages import check_betas
+from kong_plugins.llm.protocols.bedrock import check_options
 from kong_plugins.llm.protocols.checks import is_flag, is_one_of
+from kong_plugins.llm.requests import Asked
 from kong_plugins.llm.usage import STANDARD_TIER
 
 MAX_CHOICES: Final = 128
@@ -34,6 +37,16 @@ _ASKED_TIERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 is_known_tier: Final = is_one_of(*_ASKED_TIERS)
+
+
+def check_headers(asked: Asked) -> None:
+    """Refuse what a header chooses that may have a price at vendors who speak as OpenAI does: Anthropic's betas, there
+    and at OpenRouter, and Bedrock's guardrails. Raises: InvalidRequest.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html
+    """
+    check_betas(asked.betas)
+    check_options(asked, priced={})
 
 
 def openai_credential_headers(credential: str) -> dict[str, str]:

@@ -28,6 +28,7 @@ from kong_plugins.llm.protocols.checks import (
 from kong_plugins.llm.protocols.limit_headers import openai_limit_headers
 from kong_plugins.llm.protocols.openai_dialect import (
     asked_tiers,
+    check_headers,
     is_known_tier,
     openai_credential_headers,
     openai_error_body,
@@ -93,6 +94,7 @@ def parse_request(body: Body, asked: Asked) -> ModelRequest:
     Raises:
         InvalidRequest: a member has a wrong type or value, or cannot be metered.
     """
+    check_headers(asked)
     check_members(body, _CHECKS, untouched=_UNTOUCHED)
     return ModelRequest(
         model=model_name(body),

@@ -106,8 +106,11 @@ def read_stream(answer: Answer) -> Reading:
 
 
 def _reading(document: _Document, *, model: object = None, tier: object = None) -> Reading:
+    usage = _normal(document.usage)
     return Reading(
-        usage=_normal(document.usage),
+        usage=usage,
+        # Nowhere does it say for how long the cache keeps them.
+        unsplit_writes=usage is not None and usage.cache_write_tokens > 0,
         response_model=readable_model_name(document.model or model),
         service_tier=served_tier(document.service_tier or tier),
     )

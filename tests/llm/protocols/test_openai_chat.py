@@ -21,6 +21,7 @@ from kong_plugins.llm.requests import Asked, ModelRequest, Target
 
 CHAT = wire_format("openai_chat")
 HELLO = [{"role": "user", "content": "Hello there"}]
+HOUR = {"type": "ephemeral", "ttl": "1h"}
 
 
 def read(**members: Any) -> ModelRequest:
@@ -242,3 +243,41 @@ def test_a_hostile_name_is_told_in_plain_ascii() -> None:
 def test_a_wire_format_that_is_not_known_is_an_error_of_the_configuration() -> None:
     with pytest.raises(KeyError):
         wire_format("morse")
+
+
+@pytest.mark.parametrize(
+    "holding",
+    [
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi", "cache_control": HOUR}]}]},
+        {"messages": [{"role": "user", "content": "Hi", "cache_control": HOUR}]},
+        {"tools": [{"type": "function", "function": {"name": "look_up"}, "cache_control": HOUR}]},
+    ],
+)
+def test_what_is_cached_for_an_hour_is_seen(holding: dict[str, Any]) -> None:
+    assert read(**holding).writes_1h
+    assert not read(**json.loads(json.dumps(holding).replace("1h", "5m"))).writes_1h
+
+    with pytest.raises(InvalidRequest, match="ttl"):
+        read(**json.loads(json.dumps(holding).replace("1h", "1d")))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "members"),
+    [
+        ("openai_chat", {"messages": HELLO}),
+        ("openai_responses", {"input": "Hello there"}),
+        ("openai_completions", {"prompt": "Hello there"}),
+    ],
+)
+def test_headers_choose_nothing_that_has_a_price(protocol: str, members: dict[str, Any]) -> None:
+    data = json.dumps({"model": "mini"} | members).encode()
+
+    for headers in (
+        Asked(betas=("context-1m-2025-08-07",)),
+        Asked(options={"x-amzn-bedrock-guardrailidentifier": "strict"}),
+    ):
+        with pytest.raises(InvalidRequest, match="not available through this gateway"):
+            wire_format(protocol).parse_request(parse_body(data), headers)
+
+    free = Asked(betas=("prompt-caching-2024-07-31",), options={"x-amzn-bedrock-trace": "ENABLED"})
+    assert wire_format(protocol).parse_request(parse_body(data), free).model == "mini"
