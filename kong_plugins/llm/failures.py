@@ -12,8 +12,10 @@ import msgspec
 # the provider names the end of a quota, which somebody may raise meanwhile.
 LEAST_MS: Final = 1_000
 MOST_MS: Final = 600_000
-# A credential is put right by people.
+# A credential is put right by people. Some providers answer 403 to a prompt that they do not like, too, so by that alone
+# no caller shall keep others away for so long: https://openrouter.ai/docs/api-reference/errors
 REFUSED_MS: Final = 300_000
+_MAY_BE_THE_PROMPT: Final = 403
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +30,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_ms: str = ""
 
 
-def passed_over_ms(failure: Failure, *, now_ms: int) -> int | None:
+def passed_over_ms(failure: Failure, *, status: int, now_ms: int) -> int | None:
     """For how long the deployment is to be passed over; None where nothing says so but how often it has failed.
 
     Both headers as the SDKs of OpenAI and Anthropic read them; a date as
@@ -38,7 +40,7 @@ def passed_over_ms(failure: Failure, *, now_ms: int) -> int | None:
     if asked_ms is None:
         asked_ms = _after_ms(failure.retry_after, now_ms)
     bounded_ms = None if asked_ms is None else round(min(max(asked_ms, LEAST_MS), MOST_MS))
-    if failure.kind == "refused":
+    if failure.kind == "refused" and status != _MAY_BE_THE_PROMPT:
         return max(REFUSED_MS, bounded_ms or 0)
     return bounded_ms
 

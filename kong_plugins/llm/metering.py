@@ -123,7 +123,9 @@ def note(marks: Marks, call: FinishedCall) -> bool:
             request_id=facts.request_id,
             reserved_at_ms=call.meter.reserved_at_ms,
             status=call.status,
-            passed_over_ms=passed_over_ms(call.failure, now_ms=_now_ms()) if call.failure else None,
+            passed_over_ms=(
+                passed_over_ms(call.failure, status=call.status, now_ms=_now_ms()) if call.failure else None
+            ),
         )
     except StoreUnavailable as error:
         logger.warning("how the deployment %s has answered is not noted: %s", facts.deployment, error)

@@ -80,13 +80,22 @@ def test_a_provider_says_for_how_long_it_wants_no_calls_within_reason(
     headers: dict[str, str], lasts_ms: int | None
 ) -> None:
     for kind in ("busy", "unreachable", "silent"):
-        assert passed_over_ms(Failure(kind=kind, **headers), now_ms=NOW_MS) == lasts_ms
+        assert passed_over_ms(Failure(kind=kind, **headers), status=503, now_ms=NOW_MS) == lasts_ms
 
 
-def test_a_credential_that_is_refused_is_not_tried_again_for_minutes() -> None:
-    assert passed_over_ms(Failure(kind="refused"), now_ms=NOW_MS) == 300_000
-    assert passed_over_ms(Failure(kind="refused", retry_after="1"), now_ms=NOW_MS) == 300_000
-    assert passed_over_ms(Failure(kind="refused", retry_after="400"), now_ms=NOW_MS) == 400_000
+@pytest.mark.parametrize("status", [401, 402])
+def test_a_credential_that_is_refused_is_not_tried_again_for_minutes(status: int) -> None:
+    for retry_after, lasts_ms in [("", 300_000), ("1", 300_000), ("400", 400_000)]:
+        refused = Failure(kind="refused", retry_after=retry_after)
+        assert passed_over_ms(refused, status=status, now_ms=NOW_MS) == lasts_ms
+
+
+def test_one_prompt_that_a_provider_forbids_keeps_nobody_away_for_minutes(gateway: Gateway) -> None:
+    assert fail(gateway, gateway.admit(), failure=Failure(kind="refused"), status=403)
+
+    mark = marks_of(gateway)["mini-at-openai"]
+    assert (mark.status, mark.until_ms - mark.marked_at_ms) == (403, 1000)
+    assert passed_over_ms(Failure(kind="refused", retry_after="20"), status=403, now_ms=NOW_MS) == 20_000
 
 
 def test_a_failure_marks_the_deployment_and_a_later_success_takes_the_mark_away(gateway: Gateway) -> None:
