@@ -135,5 +135,13 @@ def _spliced(body: bytes, splices: Iterable[Splice]) -> Iterator[bytes | memoryv
 
 
 def _token_source(deployment: Deployment, secret: str) -> TokenSource | None:
+    """Raises:
+    PolicyUnavailable: the secret is none of this kind.
+    """
     kind = _SOURCES.get(deployment.authentication)
-    return None if kind is None else msgspec.json.decode(secret, type=kind)
+    try:
+        return None if kind is None else msgspec.json.decode(secret, type=kind)
+    except msgspec.DecodeError as error:
+        raise PolicyUnavailable(
+            "The provider's credential cannot be used at the moment. Try again.", retry_after_ms=1000
+        ) from error

@@ -207,3 +207,17 @@ def test_which_tokens_are_needed_is_not_known_while_redis_is_away(gateway: Gatew
     with pytest.raises(PolicyUnavailable):
         Admission(away, gateway.settings).token_sources()
     away.close()
+
+
+def test_a_credential_that_is_none_keeps_no_other_from_its_token() -> None:
+    account, of_entra = sealed("not an account's key file"), {"tenant_id": "t", "client_id": "c", "client_secret": "s"}
+    broken = deployment(id="broken", credential=NAME, authentication="google_service_account")
+    sound = deployment(id="sound", credential="other", authentication="entra_client")
+    other = seal_credential(json.dumps(of_entra), credential_id="other", credential_key=CREDENTIAL_KEY)
+    document = policy(deployments=(broken, sound), credentials=account | {"other": other})
+    authorizer = Authorizer(CREDENTIAL_KEY, AccessTokens())
+
+    assert [name for _, name in authorizer.token_sources(document)] == ["other"]
+    assert not authorizer.is_at_hand(document, broken)
+    with pytest.raises(PolicyUnavailable):
+        authorizer.credential(document, broken)
