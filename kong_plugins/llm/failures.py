@@ -12,8 +12,8 @@ import msgspec
 # the provider names the end of a quota, which somebody may raise meanwhile.
 LEAST_MS: Final = 1_000
 MOST_MS: Final = 600_000
-# A credential is put right by people. Some providers answer 403 to a prompt that they do not like, too, so by that alone
-# no caller shall keep others away for so long: https://openrouter.ai/docs/api-reference/errors
+# A credential is put right by people. Some providers answer 403 to a prompt that they do not like, too, so by that
+# alone no caller shall keep others away for so long: https://openrouter.ai/docs/api-reference/errors
 REFUSED_MS: Final = 300_000
 _MAY_BE_THE_PROMPT: Final = 403
 
