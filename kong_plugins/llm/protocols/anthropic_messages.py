@@ -275,8 +275,8 @@ CHECKS: Final[Mapping[str, Check]] = {
     "tools": _are_tools,
     "context_management": _are_context_edits,
     "output_config": has_only("effort", "format", "task_budget"),
-    # The fast mode and single regions have prices of their own.
+    # The fast mode and single regions have prices of their own; and where data may go, the policy says.
     "service_tier": is_one_of("auto", "standard_only"),
     "speed": is_one_of("standard"),
-    "inference_geo": is_one_of("global"),
+    "inference_geo": is_one_of(),
 }

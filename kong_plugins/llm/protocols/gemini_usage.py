@@ -237,9 +237,12 @@ def _usage(wire: _WireUsage) -> Usage:
         reasoning_tokens=wire.thoughts_token_count,
         input_audio_tokens=_of_modality(read_in, "AUDIO"),
         input_image_tokens=_of_modality(read_in, "IMAGE"),
+        input_video_tokens=_of_modality(read_in, "VIDEO"),
         cache_read_audio_tokens=_of_modality(wire.cache_tokens_details, "AUDIO"),
+        cache_read_image_tokens=_of_modality(wire.cache_tokens_details, "IMAGE"),
         output_audio_tokens=_of_modality(wire.candidates_tokens_details, "AUDIO"),
         output_image_tokens=_of_modality(wire.candidates_tokens_details, "IMAGE"),
+        output_video_tokens=_of_modality(wire.candidates_tokens_details, "VIDEO"),
     )
 
 

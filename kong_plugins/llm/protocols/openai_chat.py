@@ -156,7 +156,9 @@ def _writes_for_an_hour(body: Body, messages: list[dict[str, Any]]) -> bool:
         holders.append((message, f"messages[{index}]"))
         content = message.get("content")
         holders += [(part, f"messages[{index}].content") for part in content] if isinstance(content, list) else []
-    return any([is_cached_for_an_hour(holder, where) for holder, where in holders])
+    # Each is looked at, since an unknown time is refused wherever it stands.
+    kept = [is_cached_for_an_hour(holder, where) for holder, where in holders]
+    return any(kept)
 
 
 def _holds_media(message: Mapping[str, Any], index: int) -> bool:

@@ -98,6 +98,32 @@ def test_every_capture_has_its_expectation() -> None:
     assert {path.name for path in CORPUS.iterdir()} == EXPECTED.keys() | BROKEN
 
 
+def test_pictures_and_video_are_told_from_text_in_the_cache_and_in_the_answer_too() -> None:
+    usage = {
+        "promptTokenCount": 700,
+        "cachedContentTokenCount": 300,
+        "candidatesTokenCount": 500,
+        "totalTokenCount": 1200,
+        "promptTokensDetails": [
+            {"modality": "TEXT", "tokenCount": 100},
+            {"modality": "IMAGE", "tokenCount": 200},
+            {"modality": "VIDEO", "tokenCount": 400},
+        ],
+        "cacheTokensDetails": [{"modality": "IMAGE", "tokenCount": 200}, {"modality": "VIDEO", "tokenCount": 100}],
+        "candidatesTokensDetails": [{"modality": "VIDEO", "tokenCount": 490}],
+    }
+
+    assert reading(json.dumps(said("", usage=usage)).encode()).usage == Usage(
+        input_tokens=700,
+        cache_read_tokens=300,
+        input_image_tokens=200,
+        cache_read_image_tokens=200,
+        input_video_tokens=400,
+        output_tokens=500,
+        output_video_tokens=490,
+    )
+
+
 def test_the_tier_is_the_one_that_google_says_it_has_served() -> None:
     assert reading(capture("vertex-priority.json")).service_tier == "priority"
     assert reading(capture("vertex.sse"), stream=True).service_tier == "standard"
