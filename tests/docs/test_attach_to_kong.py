@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -73,10 +74,12 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Node:
-    (tmp_path / "usr/local/kong").mkdir(parents=True)
-    (tmp_path / "opt").mkdir()
-    return Node(tmp_path, free_ports())
+def node() -> Iterator[Node]:
+    """A node in a folder with a short name, since the path of a socket has at most 107 bytes."""
+    with TemporaryDirectory(prefix="bursar-") as folder:
+        (Path(folder) / "usr/local/kong").mkdir(parents=True)
+        (Path(folder) / "opt").mkdir()
+        yield Node(Path(folder), free_ports())
 
 
 @pytest.fixture
