@@ -1,4 +1,6 @@
-"""What all pages of the admin have in common: rows change through services only, and nothing is deleted."""
+"""What all pages of the admin have in common: a person sees and changes what their rights reach, rows change through
+services only, and nothing is deleted.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,15 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
+
+from control_plane.rights.person import person_of
+from control_plane.rights.rules import Action
+from control_plane.rights.scope import changeable_fields, may, reachable, require, visible
 
 Row = TypeVar("Row", bound=Model)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -94,9 +100,49 @@ class ServiceAdmin(_Admin[Row]):
         """The organization that a row belongs to."""
         return row.organization  # type: ignore[attr-defined]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Row]:
+        return visible(super().get_queryset(request), person_of(request.user))
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A row can be tied only to what the person sees."""
+        rows = kwargs.get("queryset") or db_field.remote_field.model._default_manager.all()
+        kwargs["queryset"] = visible(rows, person_of(request.user))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Row | None = None) -> Any:
+        """Also what the person may not change of this row."""
+        shown = tuple(super().get_readonly_fields(request, obj))
+        fields = None if obj is None else changeable_fields(person_of(request.user), obj)
+        if fields is None:
+            return shown
+        return shown + tuple(name for name in self.form.base_fields if name not in fields and name not in shown)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "view", obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self._may(request, "add", None)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "change", obj)
+
+    def _may(self, request: HttpRequest, action: Action, obj: Any) -> bool:
+        """`obj` is a row, its primary key as unfold gives it, or None for any."""
+        person = person_of(request.user)
+        if obj is None:
+            return may(person, action, self.model)
+        primary_key = getattr(obj, "pk", obj)
+        rows: QuerySet[Any] = self.model._default_manager.filter(pk=primary_key)
+        return reachable(rows, person, action).exists()
+
     def save_model(self, request: HttpRequest, obj: Row, form: Any, change: bool) -> None:
         user: Any = request.user
+        person = person_of(user)
+        if change:
+            require(person, "change", obj)
         saved = self.change(obj, form, user.get_username()) if change else self.create(form, user)
+        # Asked of what has become of it: a row that was made for others, or moved to them, is taken back.
+        require(person, "change" if change else "add", saved)
         # Django goes on with the object that it made of the form: let it be the one that was saved.
         obj.__dict__.update(saved.__dict__)
         self.tell_when_behind(request, saved)

@@ -42,6 +42,7 @@ X_FRAME_OPTIONS = "DENY"
 ROOT_URLCONF = "control_plane.urls"
 WSGI_APPLICATION = "control_plane.wsgi.application"
 AUTH_USER_MODEL = "teams.User"
+AUTHENTICATION_BACKENDS = ["control_plane.rights.backend.RightsBackend"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "admin:login"
 

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Model, QuerySet
 from rest_framework import mixins, viewsets
-from rest_framework.exceptions import NotFound, ParseError, ValidationError
+from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, ValidationError
 from rest_framework.pagination import CursorPagination
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from control_plane.api.models import ApiToken
 from control_plane.live import live_state
+from control_plane.rights.person import Person, person_of
+from control_plane.rights.scope import changeable_fields, may, require, visible
 from kong_plugins.llm.errors import StoreUnavailable
 
 Row = TypeVar("Row", bound=Model)
@@ -39,7 +42,7 @@ class OrganizationViewSet(
     mixins.UpdateModelMixin,
     viewsets.GenericViewSet[Row],
 ):
-    """List, retrieve, create and PATCH rows of the caller's organization.
+    """List, retrieve, create and PATCH those rows of the caller's organization that the caller's rights reach.
 
     A write answers after it was published; `x-bursar-live: false` says that Redis could not be reached, and that
     the change becomes live as soon as it can.
@@ -53,7 +56,35 @@ class OrganizationViewSet(
 
     def get_queryset(self) -> QuerySet[Row]:
         rows = super().get_queryset().filter(**{self.organization_path: self.token.organization})
+        rows = visible(rows, self.person)
         return rows.filter(**self._chosen()) if self.action == "list" else rows
+
+    def get_object(self) -> Row:
+        """The row of this address; one that the caller sees but may not change is refused to a change."""
+        row: Row = super().get_object()
+        if self.request.method not in SAFE_METHODS:
+            require(self.person, "change", row)
+        return row
+
+    def perform_create(self, serializer: BaseSerializer[Row]) -> None:
+        """Make the row and take it back if the caller may not make such a one."""
+        if not may(self.person, "add", self.get_queryset().model):
+            raise PermissionDenied
+        with transaction.atomic():
+            require(self.person, "add", serializer.save())
+
+    def perform_update(self, serializer: BaseSerializer[Row]) -> None:
+        """Change the row, and take it back if it is not the caller's to change then."""
+        assert serializer.instance is not None
+        fields = changeable_fields(self.person, serializer.instance)
+        if fields is not None and (others := sorted(set(serializer.validated_data) - fields)):
+            raise PermissionDenied(f"You may not change this: {', '.join(others)}.")
+        with transaction.atomic():
+            require(self.person, "change", serializer.save())
+
+    @property
+    def person(self) -> Person:
+        return person_of(self.token.user)
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         try:

@@ -76,6 +76,13 @@ class Scoped(models.Model):
         help_text="Only for calls of keys with this tag.",
     )
     amount = models.BigIntegerField()
+    given_amount = models.BigIntegerField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="What the organization has given: its owner may lower the amount and raise it up to this. None for "
+        "what a team has set for itself.",
+    )
     queue_ms = models.PositiveIntegerField(
         default=0, help_text="How long a call that does not fit waits in line before it is refused; 0 refuses at once."
     )
@@ -97,6 +104,11 @@ class Scoped(models.Model):
                 condition=Q(amount__range=(0, MAX_CAP_NUSD)),
                 name="%(class)s_amount",
                 violation_error_message=f"An amount is from 0 to {MAX_CAP_NUSD}.",
+            ),
+            models.CheckConstraint(
+                condition=Q(given_amount=None) | Q(amount__lte=F("given_amount")),
+                name="%(class)s_given_amount",
+                violation_error_message="The amount is above what the organization has given.",
             ),
             models.CheckConstraint(condition=Q(scope__in=get_args(ScopeKind)), name="%(class)s_scope"),
             models.CheckConstraint(

@@ -51,6 +51,7 @@ class OrganizationAdmin(ServiceAdmin[Organization]):
 
 class MembershipInline(TabularInline):  # type: ignore[misc] # unfold has no types
     model = Membership
+    fields = ("user", "role")
     extra = 0
 
 

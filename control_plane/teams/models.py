@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import F, JSONField, Q
 
 from control_plane.names import SLUG_PATTERN, validate_model_name, validate_slug, validate_text
+from control_plane.rights.roles import ORGANIZATION_ROLES, ROLES, TEAM_ROLES, Role
 from kong_plugins.llm.release import Tier
 
 MAX_PREFERRED: Final = 5
@@ -30,7 +31,22 @@ def validate_time_zone(name: str) -> None:
 
 
 class User(AbstractUser):
-    """A person who administers; callers of the gateway are virtual keys, never users."""
+    """Who administers, with the rights of their memberships; callers of the gateway are virtual keys, never users.
+
+    A service account is a program: it has no password, cannot log in, and acts by its API tokens only. A superuser
+    operates the installation and may do everything.
+    """
+
+    is_service = models.BooleanField("service account", default=False)
+
+    class Meta(AbstractUser.Meta):
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(is_service=False) | Q(is_superuser=False),
+                name="user_service_is_no_superuser",
+                violation_error_message="A service account is no superuser: give it a membership.",
+            ),
+        ]
 
 
 class Organization(models.Model):
@@ -121,12 +137,42 @@ class Organization(models.Model):
         return ZoneInfo(self.time_zone)
 
 
+class Department(models.Model):
+    """Some teams together, with an owner above theirs. Its slug never changes."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="departments")
+    slug = models.CharField(max_length=63, validators=[validate_slug])
+    name = models.CharField(max_length=100, validators=[validate_text])
+    cost_centre = models.CharField(
+        max_length=64, blank=True, validators=[validate_text], help_text="What its teams are charged to by default."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["slug"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "slug"], name="department_slug_unique"),
+            models.UniqueConstraint(fields=["organization", "name"], name="department_name_unique"),
+            models.CheckConstraint(condition=Q(slug__regex=SLUG_PATTERN), name="department_slug"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Team(models.Model):
     """Who pays. Its slug names it in counters and in the ledger and never changes."""
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="teams")
+    department = models.ForeignKey(Department, null=True, blank=True, on_delete=models.PROTECT, related_name="teams")
     slug = models.CharField(max_length=63, validators=[validate_slug])
     name = models.CharField(max_length=100, validators=[validate_text])
+    cost_centre = models.CharField(
+        max_length=64,
+        blank=True,
+        validators=[validate_text],
+        help_text="What the team is charged to; its department's if none is given.",
+    )
     tier: models.CharField[Tier, Tier] = models.CharField(max_length=16, choices=TIERS, default="normal")
     allowed_models = ArrayField(
         models.CharField(max_length=128, validators=[validate_model_name]),
@@ -174,23 +220,45 @@ class Team(models.Model):
 
 
 class Membership(models.Model):
-    """A person's role in a team."""
-
-    class Role(models.TextChoices):
-        OWNER = "owner"
-        MEMBER = "member"
-        VIEWER = "viewer"
+    """A person's role: in all of an organization, or for a department or a team of it."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
-    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
-    role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    department = models.ForeignKey(
+        Department, null=True, blank=True, on_delete=models.CASCADE, related_name="memberships"
+    )
+    team = models.ForeignKey(Team, null=True, blank=True, on_delete=models.CASCADE, related_name="memberships")
+    role: models.CharField[Role, Role] = models.CharField(max_length=16, choices=ROLES, default="member")
 
     class Meta:
-        ordering = ["team", "user"]
+        ordering = ["organization", "user", "id"]
         constraints = [
-            models.UniqueConstraint(fields=["user", "team"], name="membership_unique"),
-            models.CheckConstraint(condition=Q(role__in=["owner", "member", "viewer"]), name="membership_role"),
+            models.UniqueConstraint(
+                fields=["user", "organization", "department", "team", "role"],
+                name="membership_unique",
+                nulls_distinct=False,
+                violation_error_message="The person has this role already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=ORGANIZATION_ROLES, department=None, team=None)
+                | Q(role="owner", department__isnull=False, team=None)
+                | Q(role__in=TEAM_ROLES, department=None, team__isnull=False),
+                name="membership_role_has_its_place",
+                violation_error_message="A platform admin, finance and an auditor are of the whole organization, "
+                "an owner of a department or a team, members and viewers of a team.",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.user} in {self.team}"
+        return f"{self.user}, {self.get_role_display().lower()} of {self.team or self.department or self.organization}"
+
+    def clean(self) -> None:
+        """An organization that was not named is that of the department or team."""
+        for place in ("department", "team"):
+            row = getattr(self, place)
+            if row is None:
+                continue
+            if self.organization_id is None:
+                self.organization_id = row.organization_id
+            if row.organization_id != self.organization_id:
+                raise ValidationError({place: "This is not in the organization."})

@@ -1,0 +1,222 @@
+"""Who may see and change what: one rule for each kind of row, and nothing for a kind that is not here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from django.apps import apps
+from django.db.models import Q
+
+from control_plane.rights.person import Organizations, Person, Teams
+from control_plane.rights.roles import ORGANIZATION_ROLES, Role
+
+Action = Literal["view", "add", "change", "delete"]
+# The fields that a role may change: some by name, or all.
+Fields = frozenset[str] | None
+
+ALL: Final[Fields] = None
+_ADMIN: Final[frozenset[Role]] = frozenset({"platform_admin"})
+_WIDE: Final[frozenset[Role]] = frozenset(ORGANIZATION_ROLES)
+_ADMIN_AND_AUDITOR: Final[frozenset[Role]] = frozenset({"platform_admin", "auditor"})
+_OF_TEAM: Final[frozenset[Role]] = frozenset({"owner", "member", "viewer"})
+_OWNER: Final[frozenset[Role]] = frozenset({"owner"})
+_EVERYBODY: Final[frozenset[Role]] = _WIDE | _OF_TEAM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How a kind of row belongs to organizations, teams and people, and which roles may do what with it.
+
+    `organizations` and `teams` say which rows are of some organizations, or of some teams. A role of the organization
+    reaches the rows of its organizations, a role of a team those of its teams; `own` is the path to the user whose
+    own rows the roles of `own_actions` reach. `anyone_views` are the rows that all see who have any role in their
+    organization. `change_of_given` is what goes for a row that has a given amount.
+    """
+
+    organizations: Callable[[Organizations], Q]
+    teams: Callable[[Teams], Q] | None = None
+    view: frozenset[Role] = _EVERYBODY
+    anyone_views: Q | None = None
+    add: frozenset[Role] = _ADMIN
+    change: dict[Role, Fields] = field(default_factory=lambda: {"platform_admin": ALL})
+    change_of_given: dict[Role, Fields] = field(default_factory=dict)
+    delete: frozenset[Role] = frozenset()
+    own: str | None = None
+    own_actions: dict[Action, frozenset[Role]] = field(default_factory=dict)
+
+    def roles(self, action: Action) -> frozenset[Role]:
+        if action == "change":
+            return frozenset(self.change)
+        chosen: dict[Action, frozenset[Role]] = {"view": self.view, "add": self.add, "delete": self.delete}
+        return chosen[action]
+
+    def reach(self, person: Person, action: Action) -> Q | None:
+        """The rows with which a person may do this; None for none."""
+        roles = self.roles(action)
+        parts = [self.organizations(person.organizations[role]) for role in roles if role in person.organizations]
+        if self.teams is not None:
+            parts += [self.teams(person.teams[role]) for role in roles if role in person.teams]
+        if self.anyone_views is not None and action == "view" and person.all_organizations:
+            parts.append(self.anyone_views & self.organizations(person.all_organizations))
+        if self.own and any(person.has(role) for role in self.own_actions.get(action, ())):
+            parts.append(Q(**{self.own: person.user_id}) & self.organizations(person.all_organizations))
+        if not parts:
+            return None
+        reached = parts[0]
+        for part in parts[1:]:
+            reached |= part
+        return reached
+
+
+def _in(path: str) -> Callable[[Organizations], Q]:
+    """Rows with a path to their organization's primary key."""
+    return lambda organizations: Q(**{f"{path}__in": organizations.ids})
+
+
+def _named_in(path: str = "organization") -> Callable[[Organizations], Q]:
+    """Rows that name their organization by its slug."""
+    return lambda organizations: Q(**{f"{path}__in": organizations.slugs})
+
+
+def _of(path: str) -> Callable[[Teams], Q]:
+    """Rows with a path to their team's primary key."""
+    return lambda teams: Q(**{f"{path}__in": teams.ids})
+
+
+def _named_of(team: str, organization: str = "organization") -> Callable[[Teams], Q]:
+    """Rows that name their team by its slug."""
+
+    def reach(teams: Teams) -> Q:
+        named = Q(pk__in=[])
+        for slug, names in teams.slugs.items():
+            named |= Q(**{organization: slug, f"{team}__in": names})
+        return named
+
+    return reach
+
+
+def _about(subject: str, scope: str, organization: str) -> Callable[[Teams], Q]:
+    """Rows about a subject of a scope: the team itself, or one of its keys. What is about each team by itself is the
+    organization's: it tells of others too.
+    """
+
+    def reach(teams: Teams) -> Q:
+        keys = apps.get_model("keys", "VirtualKey")._default_manager.filter(team__in=teams.ids).order_by().values("pk")
+        of_keys = Q(**{scope: "key", f"{subject}__in": keys})
+        return Q(**{scope: "team"}) & _named_of(subject, organization)(teams) | of_keys
+
+    return reach
+
+
+def _users_of(place: str) -> Callable[[Organizations | Teams], Q]:
+    """People with a membership in an organization or in a team."""
+
+    def reach(places: Organizations | Teams) -> Q:
+        memberships = apps.get_model("teams", "Membership")._default_manager.filter(**{f"{place}__in": places.ids})
+        return Q(pk__in=memberships.order_by().values("user"))
+
+    return reach
+
+
+def _departments_of(teams: Teams) -> Q:
+    found = apps.get_model("teams", "Team")._default_manager.filter(pk__in=teams.ids).order_by()
+    return Q(pk__in=found.values("department"))
+
+
+def _catalogue(organization: str, *, view: frozenset[Role] = _WIDE, anyone_views: Q | None = None) -> Rule:
+    return Rule(organizations=_in(organization), view=view, anyone_views=anyone_views)
+
+
+# What happened: read by those whom it concerns, written by nobody.
+_LEDGER: Final = Rule(organizations=_named_in(), teams=_named_of("team"), add=frozenset(), change={})
+
+
+_SCOPED: Final = Rule(
+    organizations=_in("organization"),
+    teams=_about("subject", "scope", "organization__slug"),
+    add=_ADMIN | _OWNER,
+    change={"platform_admin": ALL, "owner": ALL},
+    change_of_given={"platform_admin": ALL, "owner": frozenset({"amount"})},
+)
+_OF_BUDGET: Final = Rule(
+    organizations=_in("budget__organization"),
+    teams=_about("subject", "budget__scope", "budget__organization__slug"),
+    add=frozenset(),
+    change={},
+)
+
+RULES: Final[dict[str, Rule]] = {
+    "teams.organization": Rule(organizations=_in("pk"), view=_WIDE, anyone_views=Q(), add=frozenset()),
+    "teams.department": Rule(
+        organizations=_in("organization"),
+        teams=_departments_of,
+        change={"platform_admin": ALL, "finance": frozenset({"cost_centre"})},
+    ),
+    "teams.team": Rule(
+        organizations=_in("organization"),
+        teams=_of("pk"),
+        change={"platform_admin": ALL, "finance": frozenset({"cost_centre"})},
+    ),
+    "teams.membership": Rule(
+        organizations=_in("organization"),
+        teams=_of("team"),
+        add=_ADMIN | _OWNER,
+        change={"platform_admin": ALL, "owner": ALL},
+        delete=_ADMIN | _OWNER,
+        own="user",
+        own_actions={"view": _EVERYBODY},
+    ),
+    "teams.user": Rule(
+        organizations=_users_of("organization"),
+        teams=_users_of("team"),
+        view=_ADMIN_AND_AUDITOR | _OWNER,
+        change={"platform_admin": frozenset({"first_name", "last_name", "email", "is_active"})},
+        own="pk",
+        own_actions={"view": _EVERYBODY},
+    ),
+    "keys.virtualkey": Rule(
+        organizations=_in("team__organization"),
+        teams=_of("team"),
+        add=_ADMIN | _OWNER | {"member"},
+        change={"platform_admin": ALL, "owner": ALL},
+        own="created_by",
+        own_actions={"change": frozenset({"member"})},
+    ),
+    "budgets.budget": _SCOPED,
+    "budgets.limit": _SCOPED,
+    "budgets.budgetperiod": _OF_BUDGET,
+    "budgets.extension": Rule(
+        organizations=_OF_BUDGET.organizations,
+        teams=_OF_BUDGET.teams,
+    ),
+    "forecasts.forecast": _OF_BUDGET,
+    "catalog.provider": _catalogue("organization", view=_ADMIN_AND_AUDITOR),
+    "catalog.model": _catalogue("organization", anyone_views=Q()),
+    "catalog.deployment": _catalogue("model__organization", view=_ADMIN_AND_AUDITOR),
+    "catalog.price": _catalogue("deployment__model__organization"),
+    "catalog.discount": _catalogue("organization"),
+    "routing.alias": Rule(organizations=_in("organization"), teams=_of("team"), anyone_views=Q(team=None)),
+    "releases.release": Rule(organizations=_in("organization"), view=_ADMIN_AND_AUDITOR, add=frozenset(), change={}),
+    "ledger.usageevent": _LEDGER,
+    "ledger.hourrollup": _LEDGER,
+    "ledger.dayrollup": _LEDGER,
+    "ledger.refusalcount": _LEDGER,
+    "ledger.deadletter": Rule(organizations=_named_in(), view=_ADMIN_AND_AUDITOR, add=frozenset(), change={}),
+    "ledger.reconciliation": Rule(organizations=_named_in(), view=_WIDE, add=frozenset(), change={}),
+    "alerts.webhook": _catalogue("organization", view=_ADMIN_AND_AUDITOR),
+    "alerts.alert": Rule(
+        organizations=_in("organization"),
+        teams=_named_of("team", "organization__slug"),
+        add=frozenset(),
+        change={},
+    ),
+    "alerts.delivery": Rule(organizations=_in("webhook__organization"), view=_ADMIN_AND_AUDITOR, add=frozenset()),
+    "api.apitoken": Rule(
+        organizations=_in("organization"),
+        view=_ADMIN_AND_AUDITOR,
+        own="user",
+        own_actions={"view": _EVERYBODY, "add": _EVERYBODY, "change": _EVERYBODY},
+    ),
+}
