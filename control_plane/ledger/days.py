@@ -7,6 +7,7 @@ from datetime import date
 from django.db import connection, transaction
 
 from control_plane.ledger.models import HourRollup
+from control_plane.ledger.rows import FAILURES
 from control_plane.ledger.statements import statement
 
 
@@ -30,4 +31,5 @@ def _aggregate(organization: str, day: date) -> None:
     )
     HourRollup.objects.filter(pk__in=list(stale.values_list("pk", flat=True))).update(is_in_day=True)
     with connection.cursor() as cursor:
-        cursor.execute(statement("aggregate_day"), {"organization": organization, "day": day})
+        for name in ("aggregate_day", "aggregate_team_days", "aggregate_model_days"):
+            cursor.execute(statement(name), {"organization": organization, "day": day, "failures": list(FAILURES)})

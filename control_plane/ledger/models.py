@@ -100,6 +100,11 @@ class UsageEvent(models.Model):
             models.Index(
                 fields=["organization", "reserved_at"], name="ledger_event_refused", condition=Q(kind="refused")
             ),
+            models.Index(
+                fields=["organization", "team", "reserved_at"],
+                name="ledger_event_team_refused",
+                condition=Q(kind="refused"),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -171,9 +176,61 @@ class DayRollup(Rollup):
                 name="ledger_day_once",
             ),
         ]
+        indexes = [models.Index(fields=["organization", "team", "day"], name="ledger_day_team")]
 
     def __str__(self) -> str:
         return f"{self.organization} {self.day.isoformat()}"
+
+
+class DaySums(models.Model):
+    """Sums of a day that are coarse enough for a page to read a whole organization's month of them.
+
+    Made of `DayRollup` in the transaction that brings it up to date. `requests` counts calls that a provider charges
+    for, `failed` calls that got no whole answer, charged for or not, `refused` what a limit or a budget has refused.
+    """
+
+    organization = models.TextField()
+    day = models.DateField()
+    requests = models.BigIntegerField()
+    failed = models.BigIntegerField()
+    refused = models.BigIntegerField()
+    unpriced = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    amount_nusd = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class TeamDay(DaySums):
+    """What a team has used on a day."""
+
+    team = models.TextField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["organization", "team", "day"], name="ledger_team_day_once")]
+        indexes = [models.Index(fields=["organization", "day"], name="ledger_team_day_day")]
+
+    def __str__(self) -> str:
+        return f"{self.organization} {self.team} {self.day.isoformat()}"
+
+
+class ModelDay(DaySums):
+    """What all teams together have used of a model of a provider on a day."""
+
+    request_model = models.TextField()
+    provider = models.TextField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "day", "request_model", "provider"], name="ledger_model_day_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization} {self.request_model} {self.day.isoformat()}"
 
 
 class RefusalCount(models.Model):

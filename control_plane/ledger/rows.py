@@ -24,6 +24,8 @@ _CALLERS_LABELS: Final = ("user", "request_model")
 _LONGEST_LABEL: Final = 200
 # The outcome of a correction that prices a call which had no price.
 REPRICED: Final = "repriced"
+# The outcomes of calls that got no whole answer, though their client has waited for it.
+FAILURES: Final = ("provider_error", "not_sent", "unanswered", "interrupted", "deadline", "lease_expired")
 
 Row = dict[str, Any]
 

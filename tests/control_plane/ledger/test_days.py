@@ -9,7 +9,8 @@ from django.db.models import Sum
 
 from control_plane.ledger.consumer import Consumer
 from control_plane.ledger.days import aggregate_stale_days
-from control_plane.ledger.models import DayRollup, HourRollup
+from control_plane.ledger.models import DayRollup, HourRollup, ModelDay, TeamDay
+from control_plane.ledger.reconciliation import first_difference
 from tests.control_plane.ledger.traffic import Traffic, store_at
 
 
@@ -66,3 +67,40 @@ def test_a_late_event_has_its_day_aggregated_again(traffic: Traffic, consumer: C
 
     assert days_of(traffic) == {date(2026, 10, 25): 321}
     assert not HourRollup.objects.filter(organization=traffic.slug, is_in_day=False).exists()
+
+
+def test_a_day_of_a_team_and_of_a_model_adds_up_all_keys_users_and_outcomes(
+    traffic: Traffic, consumer: Consumer
+) -> None:
+    traffic.call(amount_nusd=100, team="search", key="a-key", user="anna")
+    traffic.call(amount_nusd=20, team="search", key="b-key", outcome="interrupted")
+    traffic.call(amount_nusd=3, team="support", request_model="large", provider="other")
+    traffic.void(traffic.hold(team="support"), team="support")
+    for _ in range(2):
+        consumer.drain()
+        aggregate_stale_days()
+
+        of_teams = TeamDay.objects.filter(organization=traffic.slug).order_by("team")
+        of_models = ModelDay.objects.filter(organization=traffic.slug).order_by("request_model")
+        sums = ("requests", "failed", "refused", "unpriced", "amount_nusd")
+        assert list(of_teams.values_list("team", *sums)) == [
+            ("search", 2, 1, 0, 0, 120),
+            ("support", 1, 1, 0, 0, 3),
+        ]
+        assert list(of_models.values_list("request_model", "provider", *sums)) == [
+            ("large", "other", 1, 0, 0, 0, 3),
+            ("mini", "openai", 2, 2, 0, 0, 120),
+        ]
+        traffic.store.trim_events(traffic.slug)
+        HourRollup.objects.filter(organization=traffic.slug).update(is_in_day=False)
+
+
+def test_a_day_whose_teams_do_not_add_up_is_a_difference_in_the_books(traffic: Traffic, consumer: Consumer) -> None:
+    traffic.call(amount_nusd=100)
+    consumer.drain()
+    aggregate_stale_days()
+    before = first_difference(traffic.organization)
+    TeamDay.objects.filter(organization=traffic.slug).update(amount_nusd=99)
+
+    assert before is None
+    assert "hours of 100 nano-USD, but a day of 99" in (first_difference(traffic.organization) or "")
