@@ -120,6 +120,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["control_plane.api.parsers.ClearJsonParser"],
     "EXCEPTION_HANDLER": "control_plane.api.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
 }
 
 CELERY_BROKER_URL = broker_from(os.environ, REDIS_URL)

@@ -10,7 +10,7 @@ from django import forms
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from control_plane.ledger.periods import SPANS, Days
-from control_plane.ledger.selectors import GROUP_COLUMNS
+from control_plane.ledger.spend import GROUP_COLUMNS
 from control_plane.teams.models import Organization
 
 _MOST_DAYS: Final = 400

@@ -16,6 +16,8 @@ from kong_plugins.llm.events import EventKind
 from kong_plugins.llm.usage import Quality
 
 EVENT_KINDS: Final = [(kind, kind) for kind in get_args(EventKind)]
+# In what the events of one row of sums agree, besides their organization and their time.
+DIMENSIONS: Final = ("team", "key", "user", "request_model", "provider", "kind", "outcome", "tags")
 QUALITIES: Final = [(quality, quality.replace("_", " ")) for quality in get_args(Quality)]
 
 
@@ -114,7 +116,8 @@ class UsageEvent(models.Model):
 class Rollup(models.Model):
     """Sums over the events of one span that agree in everything named here.
 
-    `requests` counts calls: every event but `adjusted`, which corrects a call that is counted already.
+    `tags` are those of the calls, in alphabetical order. `requests` counts calls: every event but `adjusted`, which
+    corrects a call that is counted already.
     `unpriced` counts the events whose amount is unknown; they add nothing to `amount_nusd`.
     """
 
@@ -126,6 +129,7 @@ class Rollup(models.Model):
     provider = models.TextField()
     kind = models.TextField()
     outcome = models.TextField()
+    tags = ArrayField(models.TextField(), db_default=[])
     day = models.DateField()
     requests = models.BigIntegerField()
     unpriced = models.BigIntegerField()
@@ -153,7 +157,7 @@ class HourRollup(Rollup):
         verbose_name_plural = "spend"
         constraints = [
             models.UniqueConstraint(
-                fields=["organization", "hour", "team", "key", "user", "request_model", "provider", "kind", "outcome"],
+                fields=["organization", "hour", *DIMENSIONS],
                 name="ledger_hour_once",
             ),
         ]
@@ -172,7 +176,7 @@ class DayRollup(Rollup):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["organization", "day", "team", "key", "user", "request_model", "provider", "kind", "outcome"],
+                fields=["organization", "day", *DIMENSIONS],
                 name="ledger_day_once",
             ),
         ]

@@ -10,18 +10,19 @@ from zoneinfo import ZoneInfo
 import msgspec
 from django.db import models
 
-from control_plane.ledger.models import UsageEvent
+from control_plane.ledger.models import DIMENSIONS, UsageEvent
 from kong_plugins.llm import events
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT_COLUMNS: Final = tuple(column.name for column in UsageEvent._meta.fields if isinstance(column, models.TextField))
-_DIMENSIONS: Final = ("team", "key", "user", "request_model", "provider", "kind", "outcome")
-_HOUR_KEY: Final = ("organization", "hour", *_DIMENSIONS)
+_HOUR_KEY: Final = ("organization", "hour", *DIMENSIONS)
 _SUMMED_TOKENS: Final = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 _SUMMED: Final = ("requests", "unpriced", "amount_nusd", *_SUMMED_TOKENS)
-# Callers choose these, and an entry of the unique index over a sum's key has room for 2,700 bytes.
+# Callers choose these, and an entry of the unique index over a sum's key has room for 2,700 bytes, of which the tags of
+# a key can take 1,100.
 _CALLERS_LABELS: Final = ("user", "request_model")
 _LONGEST_LABEL: Final = 200
+_LONGEST_LABEL_BYTES: Final = 600
 # The outcome of a correction that prices a call which had no price.
 REPRICED: Final = "repriced"
 # The outcomes of calls that got no whole answer, though their client has waited for it.
@@ -44,7 +45,7 @@ def event_row(event: events.UsageEvent) -> Row:
     for name in _TEXT_COLUMNS:
         row[name] = row[name] or ""
     for name in _CALLERS_LABELS:
-        row[name] = row[name][:_LONGEST_LABEL]
+        row[name] = row[name][:_LONGEST_LABEL].encode()[:_LONGEST_LABEL_BYTES].decode(errors="ignore")
     return row
 
 
@@ -53,7 +54,7 @@ def hour_rows(rows: Iterable[Row], zone: ZoneInfo) -> list[Row]:
     sums: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         hour = hour_start(row["reserved_at"], zone)
-        key = (row["organization"], hour, *(row[name] for name in _DIMENSIONS))
+        key = (row["organization"], hour, *(_dimension(row, name) for name in DIMENSIONS))
         if key not in sums:
             day = row["reserved_at"].astimezone(zone).date()
             sums[key] = {"day": day, **dict(zip(_HOUR_KEY, key, strict=True)), **dict.fromkeys(_SUMMED, 0)}
@@ -69,6 +70,10 @@ def instant_of(at_ms: int) -> datetime:
 def hour_start(at: datetime, zone: ZoneInfo) -> datetime:
     """The first instant of the local hour that holds `at`."""
     return at.astimezone(zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
+def _dimension(row: Row, name: str) -> Any:
+    return tuple(sorted(set(row["tags"]))) if name == "tags" else row[name]
 
 
 def _add(total: Row, row: Row) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from rest_framework import serializers
 
 from control_plane.api.serializers import StrictSerializer
 from control_plane.ledger.models import EVENT_KINDS, UsageEvent
 from control_plane.ledger.periods import instant_from
-from control_plane.ledger.selectors import GROUP_COLUMNS
+from control_plane.ledger.spend import GROUP_COLUMNS, GROUPS, GroupBy, Question
 
 
 class DayOrInstantField(serializers.Field[datetime | None, str, str, Any]):
@@ -56,8 +56,47 @@ class SpanQuery(StrictSerializer[UsageEvent]):
         return attrs
 
 
+class GroupsField(serializers.Field[tuple[GroupBy, ...], str, str, Any]):
+    """Names of groups with commas between them."""
+
+    default_error_messages: ClassVar = {
+        "invalid": f"Name each of what to group by once, with commas between: {', '.join(GROUPS)}."
+    }
+
+    def to_internal_value(self, data: str) -> tuple[GroupBy, ...]:
+        names = data.split(",")
+        if len(set(names)) < len(names) or not set(names) <= set(GROUPS):
+            self.fail("invalid")
+        return tuple(cast("GroupBy", name) for name in names)
+
+
 class SpendQuery(SpanQuery):
-    group_by = serializers.ChoiceField(choices=list(GROUP_COLUMNS))
+    """Groups, and of what calls; each filter is an exact name, and empty for calls that have none."""
+
+    group_by = GroupsField()
+    format = serializers.ChoiceField(choices=["json", "csv"], default="json")
+
+    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+        texts = {name: serializers.CharField(required=False, allow_blank=name != "tag") for name in GROUP_COLUMNS}
+        return super().get_fields() | texts
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        asked = super().validate(attrs)
+        narrowed = {GROUP_COLUMNS[name]: asked.pop(name) for name in GROUP_COLUMNS if name in asked}
+        if "tags" in narrowed:
+            narrowed["tags__contains"] = [narrowed.pop("tags")]
+        organization = self.organization
+        question = Question(
+            organization=organization.slug,
+            zone=organization.zone,
+            group_by=asked["group_by"],
+            start=asked["start"],
+            end=asked["end"],
+            narrowed=narrowed,
+        )
+        if "hour" in question.group_by and not question.is_of_whole_hours:
+            raise serializers.ValidationError({"group_by": "By hour, from and to are the beginnings of hours."})
+        return {"question": question, "format": asked["format"]}
 
 
 class EventsQuery(SpanQuery):

@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from rest_framework import generics
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from control_plane.api.csv_answers import csv_response
 from control_plane.api.models import ApiToken
 from control_plane.api.views import Pages
 from control_plane.ledger.models import UsageEvent
 from control_plane.ledger.refusals import refusals, shadow_refusals
-from control_plane.ledger.selectors import REMARKED, Spend, spend_by
+from control_plane.ledger.selectors import REMARKED
 from control_plane.ledger.serializers import EventSerializer, EventsQuery, SpanQuery, SpendQuery
+from control_plane.ledger.spend import Question
+from control_plane.ledger.spend_answer import columns_of, spend_rows
+
+_MOST_ROWS: Final = 10_000
 
 
 class SpendView(APIView):
-    """What teams, keys, users or models have spent, as one row each, the dearest first."""
+    """What was spent, as one row for each of what it is grouped by.
 
-    def get(self, request: Request) -> Response:
-        query = _asked(SpendQuery, request)
-        organization = _token(request).organization
-        group_by = query.pop("group_by")
-        rows = spend_by(organization.slug, group_by, zone=organization.zone, **query)
-        return Response([_spend_row(group_by, row) for row in rows])
+    As JSON, at most 10,000 rows, in the order of time where it is grouped by day or hour, else the dearest first; as
+    CSV, any number of rows, in the order of the groups. Calls with several tags are in the row of each.
+    """
+
+    def get(self, request: Request) -> HttpResponseBase:
+        asked = _asked(SpendQuery, request)
+        question: Question = asked["question"]
+        rows = spend_rows(question)
+        if asked["format"] == "csv":
+            return csv_response(rows, columns_of(question.group_by), file_name="spend.csv")
+        found = list(islice(rows, _MOST_ROWS + 1))
+        if len(found) > _MOST_ROWS:
+            raise ValidationError({"group_by": f"More than {_MOST_ROWS:,} rows: ask for less, or for format=csv."})
+        return Response(sorted(found, key=_first_by_time_then_dearest))
 
 
 class RefusalsView(APIView):
@@ -87,7 +102,5 @@ def _token(request: Request) -> ApiToken:
     return request.auth
 
 
-def _spend_row(group_by: str, row: Spend) -> dict[str, Any]:
-    fields = asdict(row)
-    subject, name = fields.pop("subject") or None, fields.pop("name")
-    return {group_by: subject} | ({"name": name} if group_by == "key" else {}) | fields
+def _first_by_time_then_dearest(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row.get("day", ""), row.get("hour", ""), -row["amount_nusd"]

@@ -48,8 +48,28 @@ def test_spend_is_told_by_team_the_dearest_first(api: Api, traffic: Traffic, con
     consumer.drain()
 
     assert spend(api, group_by="team") == [
-        {"team": "support", "amount_nusd": 5_000, "requests": 2, "unpriced": 1, "input_tokens": 2, "output_tokens": 2},
-        {"team": "search", "amount_nusd": 200, "requests": 2, "unpriced": 0, "input_tokens": 14, "output_tokens": 6},
+        {
+            "team": "support",
+            "amount_nusd": 5_000,
+            "amount_usd": "0.000005",
+            "requests": 2,
+            "unpriced": 1,
+            "input_tokens": 2,
+            "cache_read_tokens": 0,
+            "cache_write_tokens": 0,
+            "output_tokens": 2,
+        },
+        {
+            "team": "search",
+            "amount_nusd": 200,
+            "amount_usd": "0.0000002",
+            "requests": 2,
+            "unpriced": 0,
+            "input_tokens": 14,
+            "cache_read_tokens": 0,
+            "cache_write_tokens": 0,
+            "output_tokens": 6,
+        },
     ]
 
 
@@ -131,6 +151,11 @@ def test_from_is_inclusive_and_to_exclusive_to_the_millisecond(
         ({"group_by": "team", "from": "2026-11-02", "to": "2026-11-02"}, "to"),
         ({"group_by": "team", "since": "2026-11-02"}, "since"),
         ({"group_by": ["team", "key"]}, "group_by"),
+        ({"group_by": "team,team"}, "group_by"),
+        ({"group_by": "team,"}, "group_by"),
+        ({"group_by": "team,hour", "from": "2026-11-01T00:30:00Z"}, "group_by"),
+        ({"group_by": "team", "format": "xml"}, "format"),
+        ({"group_by": "team", "tag": ""}, "tag"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused_by_name(api: Api, query: dict[str, Any], field: str) -> None:
