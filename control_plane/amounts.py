@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Final
 
 from kong_plugins.llm.money import NUSD_PER_USD
 from kong_plugins.llm.release import BudgetUnit
 
 NUSD_PER_CENT: Final = NUSD_PER_USD // 100
+# Python would also read digits of other scripts, underscores and exponents, which a reader may take for another amount.
+_USD: Final = re.compile(r"(?=\.?[0-9])[0-9]{0,15}(?:\.[0-9]{0,15})?")
+
+
+def usd_from_text(text: str) -> Decimal:
+    """An amount in US dollars as people write it: 12, 0.25, .5.
+
+    Raises:
+        ValueError: it is written otherwise, is negative, or has more than 15 digits before or behind the point.
+    """
+    if _USD.fullmatch(text) is None:
+        raise ValueError("Give an amount in US dollars as digits, such as 0.25.")
+    return Decimal(text)
 
 
 def usd_text(amount_nusd: int, *, separator: str = "") -> str:

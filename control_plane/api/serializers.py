@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError as ModelValidationError
 from django.db.models import Model, QuerySet
 from rest_framework import serializers
 
-from control_plane.amounts import usd_text
+from control_plane.amounts import usd_from_text, usd_text
 from control_plane.api.models import ApiToken
 from kong_plugins.llm.money import nusd_from_usd
 
@@ -130,11 +130,11 @@ class UsdField(serializers.DecimalField):
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str) and type(data) is not int:
             self.fail("invalid")
-        amount_usd = super().to_internal_value(data)
         try:
-            return nusd_from_usd(amount_usd)
+            amount_usd = usd_from_text(data.strip()) if isinstance(data, str) else data
+            return nusd_from_usd(super().to_internal_value(amount_usd))
         except ValueError as error:
-            raise serializers.ValidationError("An amount is finite and not negative.") from error
+            raise serializers.ValidationError(str(error)) from error
 
     def to_representation(self, value: Any) -> str:
         return usd_text(value)

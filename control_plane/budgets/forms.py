@@ -151,10 +151,11 @@ def amount_from(entered: Decimal, unit: str) -> int:
     Raises:
         ValueError: saying what to enter instead.
     """
-    if unit != "nusd" and entered != entered.to_integral_value():
+    most = usd_from_nusd(MAX_CAP_NUSD) if unit == "nusd" else Decimal(MAX_CAP_NUSD)
+    if entered > most:
+        raise ValueError(f"At most {most:,.0f}{' US dollars' if unit == 'nusd' else ''}.")
+    if unit == "nusd":
+        return nusd_from_usd(entered)
+    if entered != entered.to_integral_value():
         raise ValueError("Give a whole number.")
-    amount = nusd_from_usd(entered) if unit == "nusd" else int(entered)
-    if amount > MAX_CAP_NUSD:
-        most = f"{usd_from_nusd(MAX_CAP_NUSD):,.0f} US dollars" if unit == "nusd" else f"{MAX_CAP_NUSD:,}"
-        raise ValueError(f"At most {most}.")
-    return amount
+    return int(entered)

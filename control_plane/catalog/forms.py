@@ -106,10 +106,17 @@ class OrderedNamesField(forms.MultiValueField):
         return self.compress(data) != list(initial or ())
 
 
+class UnshownField(forms.CharField):
+    """A text that is not shown again, not even on the page that refuses it."""
+
+    def prepare_value(self, value: Any) -> None:
+        return None
+
+
 class ProviderForm(ServiceForm[Provider]):
     fixed = ("organization", "name")
 
-    credential = forms.CharField(
+    credential = UnshownField(
         required=False,
         strip=True,
         widget=UnfoldAdminTextareaWidget(attrs={"autocomplete": "off", "spellcheck": "false", "rows": 4}),

@@ -23,6 +23,8 @@ from control_plane.rows import create_row
 from kong_plugins.llm import prices
 
 _WHOLE_BASIS_POINTS: Final = 10_000
+# Nobody charged for tokens before; a later year is an entry error.
+_YEARS: Final = range(2000, 2200)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _AnyRates = TypeVar("_AnyRates", bound=prices.Rates)
 
@@ -58,6 +60,7 @@ def set_price(deployment_id: int, amounts: Amounts, *, actor: str, effective_fro
     """
     deployment = Deployment.objects.select_for_update(of=("self",)).select_related("model").get(pk=deployment_id)
     starts_at = effective_from or timezone.now()
+    _check_instant(starts_at)
     before = Price.objects.filter(deployment=deployment, effective_from__lte=starts_at).first()
     if before is not None and before.amounts == normal(amounts):
         return before
@@ -101,13 +104,15 @@ def set_discount(
         raise ValidationError({"provider": "The provider belongs to another organization."})
     if deployment is not None and deployment.model.organization_id != organization_id:
         raise ValidationError({"deployment": "The deployment belongs to another organization."})
+    starts_at = effective_from or timezone.now()
+    _check_instant(starts_at)
     row = create_row(
         Discount(
             organization_id=organization_id,
             provider=provider,
             deployment=deployment,
             percent=percent,
-            effective_from=effective_from or timezone.now(),
+            effective_from=starts_at,
             created_by=actor,
         )
     )
@@ -149,10 +154,17 @@ def schedule(
     return current, tuple(later)
 
 
+def _check_instant(effective_from: datetime) -> None:
+    if effective_from.year not in _YEARS:
+        raise ValidationError({"effective_from": f"Give a year from {_YEARS[0]} to {_YEARS[-1]}."})
+
+
 def _check(rates: prices.Rates) -> None:
-    amounts = [getattr(rates, name) or 0 for name in prices.TOKEN_RATES] + list(rates.unit_nusd.values())
-    if max(amounts) > MAX_PRICE_NUSD:
-        raise ValidationError({"price": "A price of more than a thousand dollars for one token is an entry error."})
+    of_tokens = [getattr(rates, name) or 0 for name in prices.TOKEN_RATES]
+    for amounts, one in ((of_tokens, "token"), (rates.unit_nusd.values(), "piece")):
+        if max(amounts, default=0) > MAX_PRICE_NUSD:
+            complaint = f"A price of more than a thousand dollars for one {one} is an entry error."
+            raise ValidationError({"price": complaint})
     if unknown := [name for name in rates.unit_nusd if PIECE_NAME.fullmatch(name) is None]:
         raise ValidationError({"price": f"{unknown[0]!r} is no name of a piece, such as web_search."})
 

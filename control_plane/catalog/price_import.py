@@ -96,7 +96,7 @@ def _finding(deployment: Deployment, now: datetime, replace_manual: bool) -> Fin
     except NoListPrice as reason:
         return Finding(deployment, remark=str(reason))
     book = list(deployment.prices.all())
-    if book and book[0].source == Price.MANUAL and not replace_manual:
+    if _has_manual(book, now) and not replace_manual:
         return Finding(deployment, remark="Its price is set by hand, and stays.")
     proposals = tuple(_updates(book, listed, now) if book else _history(listed))
     return Finding(deployment, proposals, "" if proposals else "Its price is that of the list.")
@@ -147,6 +147,12 @@ def _updates(book: Collection[Price], listed: Collection[ListedPrice], now: date
         if (there.amounts if there and there.effective_from == at else before) != wanted.amounts:
             yield Proposal(at, wanted.amounts, before)
         before = wanted.amounts
+
+
+def _has_manual(book: Collection[Price], now: datetime) -> bool:
+    """Whether a person has set what is in force or will be."""
+    current = _in_book(book, now)
+    return any(row.source == Price.MANUAL for row in book if row.effective_from > now or row is current)
 
 
 def _in_book(book: Collection[Price], at: datetime) -> Price | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from rest_framework import serializers
 
+from control_plane.amounts import usd_from_text
 from control_plane.api.serializers import InstantField, OwnedBySlug, StrictSerializer, UsdField, WholeNumberField
 from control_plane.catalog.models import MAX_TOKENS, PRICE_FIELDS, Deployment, Discount, Price, Provider
 from control_plane.catalog.price_book import set_discount, set_price
@@ -44,8 +45,8 @@ class PiecesField(serializers.DictField):
         if not isinstance(usd, str):
             raise serializers.ValidationError('Give what a piece costs as text, such as "0.01".')
         try:
-            return piece_rate_from(Decimal(usd))
-        except (InvalidOperation, ValueError) as error:
+            return piece_rate_from(usd_from_text(usd))
+        except ValueError as error:
             raise serializers.ValidationError(
                 "What a piece costs is an amount of US dollars with at most 15 decimal places."
             ) from error

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
-from control_plane.amounts import usd_text
-from kong_plugins.llm.money import NUSD_PER_USD
+from control_plane.amounts import usd_from_text, usd_text
+from kong_plugins.llm.money import NUSD_PER_USD, nusd_from_usd, whole_product
 from kong_plugins.llm.prices import PIECES_PER_PRICE, TOKEN_RATES, Price, Rates, Variant
 from kong_plugins.llm.usage import STANDARD_TIER
 
@@ -76,10 +76,10 @@ def piece_rate_from(amount_usd: Decimal) -> int:
     Raises:
         ValueError: the amount is negative, not finite, or finer than 15 decimal places.
     """
-    scaled = amount_usd * NUSD_PER_USD * PIECES_PER_PRICE
-    if not scaled.is_finite() or scaled < 0 or scaled != scaled.to_integral_value():
+    rate_nusd = whole_product(amount_usd, NUSD_PER_USD * PIECES_PER_PRICE) if amount_usd.is_finite() else None
+    if rate_nusd is None or rate_nusd < 0:
         raise ValueError("What a piece costs is not negative, and has at most 15 decimal places.")
-    return int(scaled)
+    return rate_nusd
 
 
 def minute_text(minute: int) -> str:
@@ -146,9 +146,9 @@ def _rate_of(text: str, line: str) -> tuple[str, int]:
     if not is_piece and name not in KINDS:
         raise ValueError(f"“{line}”: say what costs how much, such as output 10, or each web_search 0.01.")
     try:
-        amount_usd = Decimal(usd)
-        return name, piece_rate_from(amount_usd) if is_piece else piece_rate_from(amount_usd / PIECES_PER_PRICE)
-    except (InvalidOperation, ValueError) as error:
+        amount_usd = usd_from_text(usd)
+        return name, piece_rate_from(amount_usd) if is_piece else nusd_from_usd(amount_usd)
+    except ValueError as error:
         raise ValueError(f"“{line}”: {usd} is no amount in US dollars that can be kept exactly.") from error
 
 

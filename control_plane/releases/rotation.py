@@ -12,9 +12,12 @@ from django.apps import apps
 from django.conf import settings
 from django.db import transaction
 
+from control_plane.live import live_state
+from control_plane.releases.selectors import newest_release
 from control_plane.releases.services import publish_changes
 from control_plane.teams.models import Organization
-from kong_plugins.llm.credentials import rewrap_credential
+from kong_plugins.llm.credentials import credential_key_ids, rewrap_credential, sealing_key_id
+from kong_plugins.llm.errors import StoreUnavailable
 
 # What is sealed: the model, and the field; the model's `credential_id` is what it is sealed for.
 _SEALED: Final = (("catalog.Provider", "sealed_credential"), ("alerts.Webhook", "sealed_secret"))
@@ -44,6 +47,25 @@ def publish_rotated() -> list[str]:
     """Give the gateways what was moved; return the organizations for which that is still to come."""
     organizations = Organization.objects.order_by("slug").values_list("pk", "slug")
     return [slug for primary_key, slug in organizations if not publish_changes(primary_key, actor="rotation")]
+
+
+def behind_rotation() -> list[str]:
+    """The organizations whose gateways are not known to do with the first key alone: the newest release is not live,
+    or the policy in force names a credential that another key seals, or it cannot be read."""
+    first, *_ = credential_key_ids(settings.CREDENTIAL_KEY)
+    rows = Organization.objects.filter(releases__isnull=False).distinct().order_by("slug")
+    return [row.slug for row in rows if not _is_in_force(row, first)]
+
+
+def _is_in_force(organization: Organization, key_id: str) -> bool:
+    release = newest_release(organization.pk)
+    if release is None or not release.live:
+        return False
+    try:
+        policy = live_state().get_policy(organization.slug)
+        return policy is not None and {key_id}.issuperset(map(sealing_key_id, policy.credentials.values()))
+    except (StoreUnavailable, ValueError):
+        return False
 
 
 @transaction.atomic

@@ -84,6 +84,15 @@ def rewrap_credential(sealed: str, *, credential_id: str, credential_key: str) -
     return _wrap(data_key, envelope.secret, credential_id, credential_key).text()
 
 
+def sealing_key_id(sealed: str) -> str:
+    """The id of the master key that a secret is sealed with.
+
+    Raises:
+        ValueError: it is none that was sealed.
+    """
+    return _envelope(sealed).master_id
+
+
 def _wrap(data_key: bytes, secret: bytes, credential_id: str, credential_key: str) -> _Envelope:
     master_id, master = next(iter(_masters(credential_key).items()))
     return _Envelope(master_id, _encrypt(master, data_key, credential_id), secret)

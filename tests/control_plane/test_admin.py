@@ -258,6 +258,8 @@ def test_a_credential_is_written_and_never_shown(everything: Api, pages: Client)
 
     assert everything.policy().credentials != before
     assert "sk-from-a-page" not in pages.get(path).content.decode()
+    refused = {"credential": "a credential with blanks", "base_url": "no address"}
+    assert "a credential with blanks" not in shown_errors(pages, path, kept | refused)
 
 
 def test_a_release_can_be_read_and_not_changed(everything: Api, pages: Client) -> None:

@@ -297,6 +297,7 @@ def test_alice_extends_a_budget_on_its_page_and_revokes_it(api: Api, budget_id: 
         ({"entered_amount": "-1"}, "greater than or equal to 0"),
         ({"entered_amount": "0"}, "Give more than 0"),
         ({"entered_amount": "9000000"}, "a cap is at most"),
+        ({"entered_amount": "1e999999"}, "At most 9,000,000 US dollars"),
         ({"expires_at_0": "2020-01-01"}, "must be in the future"),
         ({"expires_at_0": "2999-01-01"}, "lasts a year at most"),
         ({"subject": "support"}, "about search only"),

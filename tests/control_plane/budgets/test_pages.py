@@ -166,6 +166,8 @@ def test_what_to_carry_over_is_entered_in_dollars(api: Api, pages: Client, budge
         ({"entered_amount": "9000000"}, "With the amount, this must not be above"),
         ({"carry_over_max": "-1"}, "greater than or equal to 0"),
         ({"carry_over_max": "9000001"}, "At most 9,000,000 US dollars"),
+        ({"entered_amount": "1e999999"}, "At most 9,000,000 US dollars"),
+        ({"entered_amount": "1e999999", "unit": "tokens"}, "At most 9,000,000,000,000,000"),
     ],
 )
 def test_what_cannot_be_carried_over_is_said_beside_the_field(

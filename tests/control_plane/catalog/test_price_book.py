@@ -108,6 +108,12 @@ def test_what_a_call_costs_may_be_nothing(api: Api) -> None:
         ({"usd_per_piece": {"web_search": "-1"}}, "price"),
         ({"usd_per_piece": {"web_search": "NaN"}}, "price"),
         ({"usd_per_piece": {"web_search": "0.0000000000000001"}}, "price"),
+        ({"usd_per_piece": {"image": "1e999999"}}, "price"),
+        ({"usd_per_piece": {"image": "٣"}}, "price"),
+        ({"usd_per_piece": {"image": "123456789012345.123456789012345"}}, "price"),
+        ({"usd_per_piece": {"image": "1001"}}, "price"),
+        ({"input_usd_per_mtok": "٣"}, "price"),
+        ({"input_usd_per_mtok": "1_0"}, "price"),
         ({"variants": [{**PRICE}]}, "price"),
         ({"variants": [{**PRICE, "from_time": "24:00", "until_time": "01:00"}]}, "price"),
         ({"variants": [{**PRICE, "service_tier": "Priority"}]}, "price"),
@@ -179,6 +185,24 @@ def test_a_discount_stays_within_its_organization_and_its_bounds(api: Api) -> No
         with pytest.raises(ValidationError):
             set_discount(organization_id=api.organization.pk + 1, percent=Decimal(5), actor="alice", **scope)
     assert Discount.objects.count() == 0
+
+
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00Z", "1999-12-31T23:59:59Z", "9999-12-31T00:00:00Z"])
+def test_a_year_that_is_an_entry_error_is_refused(api: Api, instant: str) -> None:
+    deployment = api.deployment()["id"]
+
+    for kind, fields in {"prices": {"deployment": deployment, "price": PRICE}, "discounts": {"percent": "5"}}.items():
+        body = fields | {"effective_from": instant}
+        assert api.refused_fields("POST", kind, body) == {"effective_from"}, kind
+    assert Price.objects.count() == 1
+
+
+def test_a_piece_that_is_too_dear_is_not_called_a_token(api: Api) -> None:
+    price = PRICE | {"usd_per_piece": {"image": "1001"}}
+
+    answer = api.call("POST", "prices", {"deployment": api.deployment()["id"], "price": price})
+
+    assert "more than a thousand dollars for one piece" in answer.json()["detail"]
 
 
 def price_fields(**changes: str) -> dict[str, str]:

@@ -81,6 +81,26 @@ def test_a_price_that_was_set_by_hand_stays_unless_it_is_to_be_replaced(api: Api
     assert timezone.now() - newest.effective_from < timedelta(minutes=5)
 
 
+@pytest.mark.parametrize("in_force_is_manual", [True, False])
+def test_a_price_set_by_hand_stays_beside_a_listed_one_of_the_future_and_before_its_own_day(
+    api: Api, in_force_is_manual: bool
+) -> None:
+    deployment = deployed(api)
+    listed = listed_prices("openai", "o3")[-1].amounts
+    for year, is_manual in ((2026, in_force_is_manual), (2100, not in_force_is_manual), (2101, False)):
+        add_row(
+            deployment,
+            listed | {"input_nusd": year},
+            effective_from=datetime(year, 1, 1, tzinfo=UTC),
+            actor="alice",
+            source=Price.MANUAL if is_manual else SOURCE,
+        )
+
+    assert "set by hand, and stays" in run("--apply")
+    assert Price.objects.count() == 3
+    assert "rows added" in run("--apply", "--replace-manual")
+
+
 def test_only_the_chosen_organization_and_deployments_are_looked_up(api: Api) -> None:
     deployed(api)
     other = deployed(api, "gpt-4o", name="gpt-4o")

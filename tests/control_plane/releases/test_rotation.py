@@ -13,6 +13,7 @@ from pytest_django import Settings
 from control_plane.alerts.models import Webhook
 from control_plane.alerts.signing import secret_of
 from control_plane.catalog.models import Provider
+from control_plane.releases import rotation
 from control_plane.releases.models import Release
 from kong_plugins.llm.credentials import credential_key_ids, new_credential_key, open_credential
 from tests.control_plane.cast import Api
@@ -89,6 +90,40 @@ def test_the_old_key_is_to_be_kept_while_gateways_do_not_know_what_was_moved(
     rotate()
 
     assert opened(sealed, NEW_KEY) == {"sk-provider"}
+
+
+def test_a_rotation_that_died_before_it_published_is_not_done(sealed: Api, settings: Settings) -> None:
+    old_key = settings.CREDENTIAL_KEY
+    settings.CREDENTIAL_KEY = f"{NEW_KEY},{old_key}"
+    rotation.rotate()
+
+    with pytest.raises(CommandError, match=f"may still need another key for {sealed.organization.slug}: keep it"):
+        rotate("--check")
+    assert opened(sealed, old_key) == {"sk-provider"}
+    assert "not needed any more" in rotate()
+
+    assert "not needed any more" in rotate("--check")
+    assert opened(sealed, NEW_KEY) == {"sk-provider"}
+
+
+def test_the_old_key_is_to_be_kept_while_it_cannot_be_seen_what_is_in_force(
+    sealed: Api,
+    settings: Settings,
+    redis_away: Callable[[], AbstractContextManager[None]],
+    forget_everything: Callable[[], None],
+) -> None:
+    settings.CREDENTIAL_KEY = f"{NEW_KEY},{settings.CREDENTIAL_KEY}"
+    rotate()
+
+    with redis_away(), pytest.raises(CommandError, match="may still need another key"):
+        rotate("--check")
+    Release.objects.update(published_at=None)
+    with pytest.raises(CommandError, match="may still need another key"):
+        rotate("--check")
+    rotate()
+    forget_everything()
+    with pytest.raises(CommandError, match="may still need another key"):
+        rotate("--check")
 
 
 def test_a_setting_that_is_no_key_is_named(settings: Settings, transactional_db: None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from control_plane.releases.rotation import publish_rotated, rotate
+from control_plane.releases.rotation import behind_rotation, publish_rotated, rotate
 from kong_plugins.llm.credentials import credential_key_ids
 
 
@@ -38,5 +38,10 @@ class Command(BaseCommand):
             raise CommandError("some are under another key: run this command without --check")
         if not options["check"] and (behind := publish_rotated()):
             raise CommandError(f"not live yet, as Redis cannot be reached: {', '.join(behind)}; keep the old key")
+        if behind := behind_rotation():
+            raise CommandError(
+                f"gateways may still need another key for {', '.join(behind)}: keep it, and run this command without "
+                "--check once Redis can be reached"
+            )
         if others:
             self.stdout.write(f"not needed any more: {', '.join(others)}")
