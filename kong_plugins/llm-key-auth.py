@@ -30,12 +30,15 @@ class Plugin:
 
     def access(self, kong: object) -> None:
         headers, query = pdk.request_headers(kong), pdk.request_query(kong, self.protocol)
+        origin = pdk.RequestOrigin(kong)
         if self.observes:
             named = pdk.consumer_name(kong) if self.route.by == "consumer" else None
-            caller = attribute(node.authenticator(), headers, self.route, query=query, consumer_name=named)
+            caller = attribute(
+                node.authenticator(), headers, self.route, origin=origin, query=query, consumer_name=named
+            )
             return pdk.set_observed_caller(kong, caller)
         try:
-            caller = node.authenticator().authenticate(headers, query)
+            caller = node.authenticator().authenticate(headers, query, origin=origin)
         except BursarError as refusal:
             return pdk.refuse(kong, refusal, self.protocol)
         return pdk.set_caller(kong, caller)

@@ -40,6 +40,7 @@ def event_row(event: events.UsageEvent) -> Row:
     row: Row = {name: _storable(value) for name, value in msgspec.structs.asdict(event).items()}
     row["event_id"] = row.pop("id")
     del row["uncounted"]  # it is about Redis' counters, not about what happened
+    del row["key_generation"]  # kept with the key, of which it says which secret is still in use
     row["reserved_at"] = instant_of(row.pop("reserved_at_ms"))
     row["posted_at"] = instant_of(row.pop("posted_at_ms"))
     for name in _TEXT_COLUMNS:

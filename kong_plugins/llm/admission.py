@@ -206,11 +206,12 @@ class Admission:
         """Let nobody wait, or be admitted, whose key is not what it was when the call came.
 
         Raises:
-            InvalidApiKey: it has been revoked, or has expired.
+            InvalidApiKey: it, or the secret that the call has shown, has been revoked or has expired.
             PolicyUnavailable: it has got other rights, or cannot be checked at the moment.
         """
         before = caller.principal
-        now = principal_of(self._keys.in_force(before.key), user=before.user)
+        record = self._keys.still_in_force(before.key, before.key_generation)
+        now = principal_of(record, user=before.user, generation=before.key_generation)
         if msgspec.structs.replace(now, key_name=before.key_name) != before:
             raise PolicyUnavailable("The rights of the API key have just changed. Try again.", retry_after_ms=1000)
 

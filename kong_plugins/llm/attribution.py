@@ -14,9 +14,10 @@ from typing import Any, Final, Literal
 import msgspec
 
 from kong_plugins.llm.authentication import Authenticator, caller_with, presented_keys
-from kong_plugins.llm.errors import AuthenticationError, BursarError, InvalidApiKey
-from kong_plugins.llm.keys import KEY_PREFIX, UNATTRIBUTED, Principal, principal_of
+from kong_plugins.llm.errors import AuthenticationError, BursarError, InvalidApiKey, PermissionDenied
+from kong_plugins.llm.keys import KEY_PREFIX, UNATTRIBUTED, KeyRecord, Principal, principal_of
 from kong_plugins.llm.requests import Caller, chosen_user
+from kong_plugins.llm.restrictions import NOWHERE, Origin, check_origin
 from kong_plugins.llm.wishes import Headers
 
 _SLUG: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -42,12 +43,13 @@ def attribute(
     headers: Headers,
     route: ObservedRoute,
     *,
+    origin: Origin = NOWHERE,
     query: str = "",
     consumer_name: str | None = None,
 ) -> Caller:
     """The caller of a request with these headers (lower-case names, all values of each) and this query."""
     user = chosen_user(_first(headers, "x-user-id"), param="x-user-id", selects=False)
-    principal, refusal = _by_key(authenticator, presented_keys(headers, query), route.organization, user)
+    principal, refusal = _by_key(authenticator, presented_keys(headers, query), origin, route.organization, user)
     if principal is None:
         named = consumer_name if route.by == "consumer" else _named_in_header(headers, route)
         principal = _by_name(route.organization, (named or "").strip(), user)
@@ -55,20 +57,29 @@ def attribute(
 
 
 def _by_key(
-    authenticator: Authenticator, keys: Iterable[str], organization: str, user: str | None
+    authenticator: Authenticator, keys: Iterable[str], origin: Origin, organization: str, user: str | None
 ) -> tuple[Principal | None, str | None]:
-    """Whom the first virtual key speaks for; or None, and why its call would be refused if the route were governed."""
+    """Whom the first virtual key speaks for, if anybody; and why its call would be refused if the route were
+    governed."""
     key = next((key for key in keys if key.startswith(KEY_PREFIX)), None)
     if key is None:
         return None, None
     try:
-        record = authenticator.record_of(key)
+        record, generation = authenticator.key_in_force(key)
     except BursarError as error:
         # Whether it is in force is not known where Redis is away.
         return None, error.code if isinstance(error, AuthenticationError) else None
     if record.organization != organization:
         return None, InvalidApiKey.code
-    return principal_of(record, user=user), None
+    return principal_of(record, user=user, generation=generation), _refusal_of_origin(record, origin)
+
+
+def _refusal_of_origin(record: KeyRecord, origin: Origin) -> str | None:
+    try:
+        check_origin(record, origin)
+    except PermissionDenied as error:
+        return error.code
+    return None
 
 
 def _named_in_header(headers: Headers, route: ObservedRoute) -> str | None:

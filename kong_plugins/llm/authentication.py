@@ -12,9 +12,10 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from kong_plugins.llm.errors import InvalidApiKey, InvalidRequest, TeamMismatch
-from kong_plugins.llm.keys import KeyRecord, Principal, key_id_of, key_matches, principal_of
-from kong_plugins.llm.known_keys import KnownKeys, invalid_key
+from kong_plugins.llm.keys import KeyRecord, Principal, key_digest, key_id_of, principal_of
+from kong_plugins.llm.known_keys import KeyInForce, KnownKeys, invalid_key
 from kong_plugins.llm.requests import OPTION_PREFIX, Caller, chosen_user
+from kong_plugins.llm.restrictions import NOWHERE, Origin, check_origin
 from kong_plugins.llm.store import Store
 from kong_plugins.llm.wishes import Headers, is_dry_run, max_wait_ms, may_degrade, takes_partial
 
@@ -45,29 +46,31 @@ class Authenticator:
         self._key_pepper = key_pepper
         self._keys = KnownKeys(store, now_ms=now_ms, elapsed_ms=elapsed_ms)
 
-    def authenticate(self, headers: Headers, query: str = "") -> Caller:
+    def authenticate(self, headers: Headers, query: str = "", *, origin: Origin = NOWHERE) -> Caller:
         """The caller of a request with these headers (lower-case names, all values of each), and with this query where
         its wire format lets a key stand there.
 
         Raises:
             InvalidApiKey: there is no key, or not exactly one, or it is unknown, inactive or expired.
+            NetworkNotAllowed, RouteNotAllowed: the key may not be used from there, or on this route.
             TeamMismatch: `x-team` names another team than the key's.
             InvalidRequest: a header of Bursar's own is unclear, or `x-user-id` where the key speaks for users.
             PolicyUnavailable: the store does not answer, and the key was not read shortly before.
         """
-        record = self.record_of(_presented_key(headers, query))
+        record, generation = self.key_in_force(_presented_key(headers, query))
+        check_origin(record, origin)
         _check_team(headers, record)
         return caller_with(
             headers,
-            principal_of(record, user=_user(headers, record)),
+            principal_of(record, user=_user(headers, record), generation=generation),
             dry_run=is_dry_run(headers),
             may_degrade=may_degrade(headers),
             takes_partial=takes_partial(headers),
             max_wait_ms=max_wait_ms(headers),
         )
 
-    def record_of(self, key: str) -> KeyRecord:
-        """The record of a key that is in force.
+    def key_in_force(self, key: str) -> KeyInForce:
+        """The record of a key that is in force. What cannot be a key is refused without a look at the store.
 
         Raises:
             InvalidApiKey: there is no such key, or it is not in force.
@@ -76,7 +79,7 @@ class Authenticator:
         key_id = key_id_of(key)
         if key_id is None:
             raise invalid_key()
-        return self._keys.in_force(key_id, matches=lambda record: key_matches(key, record, self._key_pepper))
+        return self._keys.with_secret(key_id, key_digest(key, self._key_pepper))
 
 
 def caller_with(headers: Headers, principal: Principal, **more: Any) -> Caller:

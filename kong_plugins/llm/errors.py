@@ -9,6 +9,8 @@ renders an error in its own dialect (`protocols/*.error_body`).
     │   └── InvalidApiKey            invalid_api_key
     ├── PermissionDenied             403
     │   ├── ModelNotAllowed          model_not_allowed
+    │   ├── NetworkNotAllowed        network_not_allowed
+    │   ├── RouteNotAllowed          route_not_allowed
     │   └── TeamMismatch             team_mismatch
     ├── NotFound                     404
     │   └── ModelNotFound            model_not_found
@@ -76,6 +78,14 @@ class PermissionDenied(BursarError):
 
 class ModelNotAllowed(PermissionDenied):
     code = "model_not_allowed"
+
+
+class NetworkNotAllowed(PermissionDenied):
+    code = "network_not_allowed"
+
+
+class RouteNotAllowed(PermissionDenied):
+    code = "route_not_allowed"
 
 
 class TeamMismatch(PermissionDenied):

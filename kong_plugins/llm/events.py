@@ -24,6 +24,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     that is another. Each of `candidates` is a deployment's id, the last one the call's own, those before it with the
     scope that passed them over. `shadow_refusals` names the limits and budgets that would have refused the call, were
     they not in shadow mode. `queued_ms` is how long it waited in a line.
+    `key_generation` says which of the key's secrets the call has shown (`keys.py`).
     `uncounted`: Redis had lost the call's hold, so its counters learn of it only when the ledger takes the event.
     """
 
@@ -81,6 +82,7 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     queued_ms: int | None = None
     shadow_refusals: tuple[str, ...] = ()
     uncounted: bool = False
+    key_generation: int = 1
 
 
 class ThresholdEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

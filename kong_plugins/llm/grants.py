@@ -34,6 +34,7 @@ class CallFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     protocol: str
     request_model: str
     release: int
+    key_generation: int = 1
     user: str | None = None
     tags: tuple[str, ...] = ()
     tier: Tier | None = None

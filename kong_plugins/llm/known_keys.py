@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from kong_plugins.llm.errors import BursarError, InvalidApiKey, PolicyUnavailable, StoreUnavailable
 from kong_plugins.llm.keys import KeyRecord
@@ -46,6 +46,13 @@ class KeyMemory:
         return record if at_ms - read_at_ms <= REMEMBERED_MS else None
 
 
+class KeyInForce(NamedTuple):
+    """The record of a key that is in force, and the generation of the secret for which it is."""
+
+    record: KeyRecord
+    generation: int
+
+
 class KnownKeys:
     """The records of keys that are in force; `now_ms` is the clock that keys expire by, `elapsed_ms` one that nobody
     can set."""
@@ -62,30 +69,51 @@ class KnownKeys:
         self._elapsed_ms = elapsed_ms
         self._memory = KeyMemory()
 
-    def in_force(self, key_id: str, *, matches: Callable[[KeyRecord], bool] = lambda _: True) -> KeyRecord:
-        """The record of a key, if it `matches`, which is asked of every one, also where there is none.
+    def with_secret(self, key_id: str, digest: str) -> KeyInForce:
+        """A key that has shown a secret with this digest.
 
         Raises:
-            InvalidApiKey: it does not match, or is unknown, inactive or expired.
+            InvalidApiKey: it is unknown, inactive or expired, or has no such secret, or not any more.
             PolicyUnavailable: the store does not answer, and the key was not read shortly before.
         """
+        return self._in_force(key_id, lambda record, at_ms: record.generation_of(digest, at_ms=at_ms))
+
+    def still_in_force(self, key_id: str, generation: int) -> KeyRecord:
+        """The record of a key that has shown the secret of this generation some time ago.
+
+        Raises:
+            InvalidApiKey, PolicyUnavailable: as above.
+        """
+
+        def generation_of(record: KeyRecord, at_ms: int) -> int | None:
+            return generation if record.has_secret(generation, at_ms=at_ms) else None
+
+        return self._in_force(key_id, generation_of).record
+
+    def _in_force(self, key_id: str, generation_of: Callable[[KeyRecord, int], int | None]) -> KeyInForce:
+        """The key, if it has the secret that is asked for, which is asked of every one, also where there is none."""
         at_ms = self._elapsed_ms()
         try:
             record = self._store.get_key(key_id)
         except StoreUnavailable as error:
             # Not "invalid" where it is not good: Redis may know it, or know better.
-            return self._good(self._memory.recall(key_id, at_ms), matches, _unknown_key(error))
+            return self._good(self._memory.recall(key_id, at_ms), generation_of, _unknown_key(error))
         self._memory.keep(key_id, record, at_ms)
-        return self._good(record, matches, invalid_key())
+        return self._good(record, generation_of, invalid_key())
 
-    def _good(self, record: KeyRecord | None, matches: Callable[[KeyRecord], bool], refusal: BursarError) -> KeyRecord:
-        """The record, if it matches and is in force; else the refusal is raised."""
-        record = record or _NO_RECORD
-        is_it = matches(record)
-        expired = record.expires_at_ms is not None and record.expires_at_ms <= self._now_ms()
-        if not is_it or not record.active or expired:
+    def _good(
+        self,
+        record: KeyRecord | None,
+        generation_of: Callable[[KeyRecord, int], int | None],
+        refusal: BursarError,
+    ) -> KeyInForce:
+        """The key, if it has the secret and is in force; else the refusal is raised."""
+        record, now_ms = record or _NO_RECORD, self._now_ms()
+        generation = generation_of(record, now_ms)
+        expired = record.expires_at_ms is not None and record.expires_at_ms <= now_ms
+        if generation is None or not record.active or expired:
             raise refusal
-        return record
+        return KeyInForce(record, generation)
 
 
 def invalid_key() -> InvalidApiKey:

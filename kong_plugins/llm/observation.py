@@ -321,6 +321,7 @@ def _meter(
         organization=principal.organization,
         team=principal.team,
         key=principal.key,
+        key_generation=principal.key_generation,
         user=principal.user or (request.user if request else None),
         tags=principal.tags,
         tier=principal.tier,

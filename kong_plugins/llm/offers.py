@@ -298,6 +298,7 @@ def _facts(call: Call, candidate: Candidate, terms: Terms, *, release: int) -> C
         organization=principal.organization,
         team=principal.team,
         key=principal.key,
+        key_generation=principal.key_generation,
         user=principal.user,
         tags=principal.tags,
         tier=principal.tier,

@@ -47,6 +47,23 @@ def request_query(kong: Any, protocol: str) -> str:
     return str(kong.request.get_raw_query()) if wire_format(protocol).READS_TARGET else ""
 
 
+class RequestOrigin:
+    """Where a request comes in, asked of Kong only where it matters: each question costs a round trip."""
+
+    def __init__(self, kong: Any) -> None:
+        self._kong = kong
+
+    def route_names(self) -> tuple[str, ...]:
+        """What the route may be called by: its name, where it has one, and its id."""
+        route = self._kong.router.get_route() or {}
+        return tuple(str(route[name]) for name in ("name", "id") if route.get(name))
+
+    def address(self) -> str:
+        """The client's address: that of the connection, unless that is one of Kong's `trusted_ips`, whose
+        `real_ip_header` counts then. (Kong's documentation of kong.client.get_forwarded_ip)"""
+        return str(self._kong.client.get_forwarded_ip() or "")
+
+
 def set_caller(kong: Any, caller: Caller) -> None:
     """Pass the caller on to the next plugin, and tell Kong, whose logging plugins then name the team."""
     principal = caller.principal

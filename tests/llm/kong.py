@@ -25,6 +25,8 @@ _PHASES: Final = {
         "kong.request.get_raw_body",
         "kong.request.get_raw_query",
         "kong.client.get_consumer",
+        "kong.client.get_forwarded_ip",
+        "kong.router.get_route",
         "kong.ctx.shared.get",
         "kong.ctx.shared.set",
         "kong.client.authenticate",
@@ -46,6 +48,8 @@ class KongRequest:
         self.body = body
         self.shared: dict[str, Any] = {}
         self.consumer: dict[str, str] | None = None
+        self.route: dict[str, str] | None = {"id": "0b5e0a4e", "name": "openai-chat-completions"}
+        self.address = "192.0.2.1"
         self.authenticated: list[Any] = []
         self.calls: list[str] = []
         self.logged: list[str] = []
@@ -77,6 +81,10 @@ class KongRequest:
                 return self.path.partition("?")[2]
             case "kong.request.get_raw_body", [0]:
                 return self.body
+            case "kong.client.get_forwarded_ip", []:
+                return self.address
+            case "kong.router.get_route", []:
+                return self.route
             case "kong.ctx.shared.get", [name]:
                 return self.shared.get(name)
             case "kong.ctx.shared.set", [name, value]:

@@ -10,7 +10,8 @@ import redis
 
 from kong_plugins.llm.admission import Admission
 from kong_plugins.llm.errors import InvalidApiKey, PolicyUnavailable
-from tests.llm.gateway import Gateway, now_ms
+from kong_plugins.llm.keys import issue_key, key_digest
+from tests.llm.gateway import PEPPER, Gateway, now_ms
 from tests.llm.waiters import SLOT, Waiters, end, grant_of, refusal_of, waiters_of
 from tests.servers import eventually
 
@@ -92,6 +93,29 @@ def test_a_key_that_is_no_longer_in_force_ends_the_wait_of_its_calls(
     grant_of(staying)
 
 
+def test_a_rotation_costs_nobody_the_place_and_the_end_of_the_former_secret_ends_its_calls_waits(
+    busy: Gateway, waiters: Waiters
+) -> None:
+    record, key = busy.new_key()
+    _, newest = issue_key(record.id)
+    digest = key_digest(newest, PEPPER)
+    running, tries = busy.admit(), Tries()
+    by_former = waiters.begin(key=key, beat=tries.count)
+
+    rotated = msgspec.structs.replace(
+        record, version=2, generation=2, digest=digest, former_digest=record.digest, former_until_ms=now_ms() + 60_000
+    )
+    busy.store.put_key(rotated)
+    by_newest = waiters.begin(key=newest)
+    tries.wait_for(2)
+    assert not by_former.done()
+    busy.store.put_key(msgspec.structs.replace(rotated, version=3, former_digest=None, former_until_ms=None))
+
+    assert isinstance(refusal_of(by_former), InvalidApiKey)
+    end(busy, running)
+    assert grant_of(by_newest).meter.facts.key_generation == 2
+
+
 def test_a_key_that_expires_during_the_wait_is_not_admitted(busy: Gateway) -> None:
     clock_ms = [now_ms()]
     busy.admission = Admission(busy.store, busy.settings, now_ms=lambda: clock_ms[0])
@@ -106,7 +130,7 @@ def test_a_key_that_expires_during_the_wait_is_not_admitted(busy: Gateway) -> No
         assert isinstance(refusal_of(waiting), InvalidApiKey)
 
 
-@pytest.mark.parametrize("change", [{"team": "support"}, {"tier": "critical"}, {"models": ()}])
+@pytest.mark.parametrize("change", [{"team": "support"}, {"tier": "critical"}, {"models": ()}, {"routes": ()}])
 def test_a_call_whose_key_has_got_other_rights_is_to_come_again(
     busy: Gateway, waiters: Waiters, change: dict[str, Any]
 ) -> None:

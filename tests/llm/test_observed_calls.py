@@ -197,6 +197,15 @@ def test_a_virtual_key_that_is_not_in_force_would_be_refused(watcher: Watcher) -
     )
 
 
+def test_a_key_where_it_may_not_be_used_would_be_refused_and_is_known_all_the_same(watcher: Watcher) -> None:
+    record, key = watcher.gateway.new_key(routes=("elsewhere",), generation=3)
+
+    event = watcher.ended(watcher.observe(body(model=ASKED), watcher.caller(x_api_key=key)), completion())
+
+    assert (event.key, event.key_generation) == (record.id, 3)
+    assert event.shadow_refusals == ("route_not_allowed",)
+
+
 def test_a_team_that_a_header_names_has_its_own_tier(watcher: Watcher) -> None:
     caller = watcher.caller(by="header", x_team="support")
 

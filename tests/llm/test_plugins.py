@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from kong_plugins.llm import node
+from kong_plugins.llm.keys import issue_key, key_digest
 from kong_plugins.llm.release import Limit, Scope
 from tests.llm.cast import CREDENTIAL_KEY, PROVIDER_KEY
-from tests.llm.gateway import PEPPER, Gateway, body, completion
+from tests.llm.gateway import PEPPER, Gateway, body, completion, now_ms
 from tests.llm.kong import PLUGINS, KongRequest, plugin
 from tests.llm.waiters import end
 from tests.servers import eventually
@@ -119,6 +120,56 @@ def test_each_handler_asks_kong_once_and_answers_once(plugins: list[Any], gatewa
         "kong.ctx.shared.set",
         "kong.ctx.shared.get",
     ]
+
+
+def test_the_event_says_which_of_the_keys_secrets_was_shown(plugins: list[Any], gateway: Gateway) -> None:
+    record, former = gateway.new_key()
+    _, newest = issue_key(record.id)
+    gateway.new_key(
+        id=record.id,
+        version=2,
+        digest=key_digest(newest, PEPPER),
+        generation=2,
+        former_digest=record.digest,
+        former_until_ms=now_ms() + 60_000,
+    )
+
+    for key in (former, newest):
+        request = access(plugins, KongRequest(body(), x_api_key=key))
+        request.shared["llm_call"] = granted_call(request, completion())
+        request.run(plugin("llm-token-meter"), "log")
+
+    assert [(event.key, event.key_generation) for event in gateway.events()] == [(record.id, 1), (record.id, 2)]
+
+
+def test_a_restricted_key_costs_one_question_for_each_kind_of_rule(plugins: list[Any], gateway: Gateway) -> None:
+    _, key = gateway.new_key(networks=("192.0.2.0/24",), routes=("openai-chat-completions",))
+    questions = ["kong.client.get_forwarded_ip", "kong.router.get_route"]
+
+    request = access(plugins, KongRequest(body(), x_api_key=key))
+
+    assert request.exit is None
+    assert request.calls[1:3] == questions
+
+
+def test_a_key_is_refused_where_it_may_not_be_used(plugins: list[Any], gateway: Gateway) -> None:
+    """What a client claims of its address does not count; what Kong says of it does."""
+    _, key = gateway.new_key(networks=("10.0.0.0/8",), routes=("openai-chat-completions",))
+    elsewhere = KongRequest(body(), x_api_key=key, x_forwarded_for="10.0.0.1", x_real_ip="10.0.0.1")
+    nameless, nowhere = KongRequest(body(), x_api_key=key), KongRequest(body(), x_api_key=key)
+    nameless.address = nowhere.address = "10.0.0.1"
+    nameless.route, nowhere.route = {"id": "0b5e0a4e"}, None
+
+    for request, code in (
+        (elsewhere, "network_not_allowed"),
+        (nameless, "route_not_allowed"),
+        (nowhere, "route_not_allowed"),
+    ):
+        access(plugins, request)
+        assert request.exit is not None
+        status, answer, headers = request.exit
+        assert (status, answer["error"]["code"], headers["x-should-retry"]) == (403, code, "false")
+        assert request.shared == {}
 
 
 def test_kong_is_told_the_team_and_the_key(plugins: list[Any], gateway: Gateway) -> None:
