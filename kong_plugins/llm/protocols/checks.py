@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from kong_plugins.llm.body import Body
 from kong_plugins.llm.errors import InvalidRequest
+from kong_plugins.llm.protocols.member_names import check_names
 
 MAX_TOKENS: Final = 2**31 - 1
 
@@ -15,7 +16,7 @@ Check = Callable[[Any, str], object]
 
 
 def check_members(body: Body, checks: Mapping[str, Check], *, untouched: Collection[str]) -> None:
-    """Check every member that is not known to leave the price alone.
+    """Check every member that is not known to leave the price alone, and how the names below are written.
 
     Raises:
         InvalidRequest: a check says so, or nobody knows the member.
@@ -23,6 +24,7 @@ def check_members(body: Body, checks: Mapping[str, Check], *, untouched: Collect
     for name in body.members:
         if name not in untouched:
             check_of(checks, name, name)(body.get(name), name)
+    check_names(body)
 
 
 def model_name(body: Body) -> str:

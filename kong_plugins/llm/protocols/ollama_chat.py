@@ -120,12 +120,7 @@ def read_answer(answer: Answer) -> Reading:
 
 def _chat_prompt(body: Body) -> Prompt:
     messages = message_list(body)
-    return _prompt(body, messages, has_media=any(map(_has_images, messages)))
-
-
-def _has_images(message: Mapping[str, Any]) -> bool:
-    """Ollama, which is written in Go, takes a member's name in capitals too: https://pkg.go.dev/encoding/json#Unmarshal"""
-    return any(value and name.casefold() == "images" for name, value in message.items())
+    return _prompt(body, messages, has_media=any(message.get("images") for message in messages))
 
 
 def _generate_prompt(body: Body) -> Prompt:

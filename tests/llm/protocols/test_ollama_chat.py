@@ -63,7 +63,6 @@ def test_a_full_completion_is_read() -> None:
 def test_pictures_are_not_bounded_by_their_bytes() -> None:
     for prompt in (
         chat(messages=[{"role": "user", "content": "See:", "images": ["iVBO"]}]).prompt,
-        chat(messages=[{"role": "user", "content": "See:", "Images": ["iVBO"]}]).prompt,
         generate(images=["iVBO"]).prompt,
     ):
         assert (prompt.has_media, prompt.texts) == (True, ())
