@@ -12,8 +12,9 @@ Schema = [
     # The wire format of the route; and whether it serves calls, or questions: about calls, the key's limits, models.
     {"protocol": {"type": "string", "required": True, "one_of": list(PROTOCOL_NAMES)}},
     {"answers": {"type": "string", "default": "calls", "one_of": ["calls", "estimates", "limits", "models"]}},
-    # What plugins behind the guard add to a prompt at most.
+    # What plugins behind the guard add to a prompt at most; whether calls may name what lies in the provider's account.
     {"extra_input_tokens": {"type": "integer", "default": 0, "between": [0, 1_000_000]}},
+    {"stored_context": {"type": "boolean", "default": False}},
     # Of an observed route: the catalogue's provider behind it, and whether its streams may be asked for their usage.
     {"mode": {"type": "string", "default": "enforce", "one_of": ["enforce", "observe"]}},
     {"provider": {"type": "string"}},
@@ -32,7 +33,7 @@ class Plugin:
         if self.observes:
             return pdk.observe(kong, node.observer(), self.calls)
         try:
-            caller = pdk.caller(kong, self.calls.extra_input_tokens)
+            caller = pdk.caller(kong, self.calls)
             if self.answers in ("limits", "models"):
                 return pdk.answer_question(kong, node.admission(), caller, self.answers)
             node.admission().check_headers(caller)

@@ -31,7 +31,7 @@ from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.policies import Policies
 from kong_plugins.llm.protocols import wire_format
 from kong_plugins.llm.refusals import refusal_of, undecided
-from kong_plugins.llm.requests import Asked, Caller, ModelRequest, chosen_user
+from kong_plugins.llm.requests import Asked, Caller, ModelRequest, check_stored, chosen_user
 from kong_plugins.llm.routes import RoutingTable
 from kong_plugins.llm.settings import EdgeSettings
 from kong_plugins.llm.standing import Standing, standing_of
@@ -107,6 +107,7 @@ class Admission:
         path, _, query = asked_at.partition("?")
         asked = Asked(path=path, query=query, betas=caller.betas, options=caller.options)
         request = wire_format(protocol).parse_request(body, asked)
+        check_stored(caller, request)
         call = Call(
             request_id=str(uuid.uuid4()),
             caller=_with_user(caller, request),

@@ -46,7 +46,7 @@ from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.policies import Policies
 from kong_plugins.llm.protocols import answer_headers, path_in, wire_format
 from kong_plugins.llm.refusals import undecided
-from kong_plugins.llm.requests import Asked, Caller, ModelRequest
+from kong_plugins.llm.requests import Asked, Caller, ModelRequest, check_stored
 from kong_plugins.llm.routes import Candidate, PolicyBehind, RoutingTable
 from kong_plugins.llm.settings import EdgeSettings
 from kong_plugins.llm.store import Store
@@ -61,13 +61,14 @@ _UNKNOWN: Final = Terms(input_bound_tokens=0, max_tokens=0, choices=1, price=Non
 
 class RouteCalls(msgspec.Struct, frozen=True, kw_only=True):
     """What a route's configuration says of its calls: their wire format, what plugins behind the guard add to their
-    prompts at most, and, where they are observed, to which `provider` of the catalogue they go and whether streams may
-    be asked for their usage."""
+    prompts at most, whether they may name what lies in the provider's account, and, where they are observed, to which
+    `provider` of the catalogue they go and whether streams may be asked for their usage."""
 
     protocol: str
     provider: str | None = None
     include_usage: bool = True
     extra_input_tokens: int = 0
+    stored_context: bool = False
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> RouteCalls:
@@ -167,9 +168,11 @@ class Observer:
             own_path = path_in(path, calls.protocol)
             asked = Asked(path=own_path, query=query, betas=caller.betas, options=caller.options)
             request = wire_format(calls.protocol).parse_request(body, asked)
+            seen = msgspec.structs.replace(seen, request=request)
+            check_stored(caller, request)
         except InvalidRequest as error:
             return msgspec.structs.replace(seen, refusal=_named(error))
-        return msgspec.structs.replace(seen, request=request)
+        return seen
 
     def _counted(self, table: RoutingTable, seen: _Seen) -> Meter:
         """What the meter is to know of the call, which is counted from now on.

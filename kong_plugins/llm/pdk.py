@@ -72,8 +72,8 @@ def set_caller(kong: Any, caller: Caller) -> None:
     kong.client.authenticate({"id": team, "username": principal.team, "custom_id": team}, {"id": principal.key})
 
 
-def caller(kong: Any, extra_input_tokens: int = 0) -> Caller:
-    """The caller that `llm-key-auth` has resolved; plugins behind the guard add so much to its prompt at most.
+def caller(kong: Any, calls: RouteCalls) -> Caller:
+    """The caller that `llm-key-auth` has resolved, with what the route lets its calls do.
 
     Raises:
         PolicyUnavailable: there is none: that plugin is not on the route, or Kong went on without it.
@@ -81,7 +81,7 @@ def caller(kong: Any, extra_input_tokens: int = 0) -> Caller:
     data = kong.ctx.shared.get("llm_principal")
     if data is None:
         raise PolicyUnavailable("The caller could not be determined. Try again.", retry_after_ms=1000)
-    return _caller(data, extra_input_tokens)
+    return _caller(data, calls)
 
 
 def consumer_name(kong: Any) -> str | None:
@@ -104,7 +104,7 @@ def observe(kong: Any, observer: Observer, calls: RouteCalls) -> None:
     data = kong.ctx.shared.get("llm_principal")
     if data is None:
         return
-    caller = _caller(data, calls.extra_input_tokens)
+    caller = _caller(data, calls)
     body = request_body(kong) if observer.reads(caller) else b""
     if not body and observer.reads(caller):
         return
@@ -188,8 +188,12 @@ def warn_of_refused_credential(kong: Any, call: FinishedCall) -> None:
     )
 
 
-def _caller(data: str, extra_input_tokens: int) -> Caller:
-    return msgspec.structs.replace(msgspec.json.decode(data, type=Caller), extra_input_tokens=extra_input_tokens)
+def _caller(data: str, calls: RouteCalls) -> Caller:
+    return msgspec.structs.replace(
+        msgspec.json.decode(data, type=Caller),
+        extra_input_tokens=calls.extra_input_tokens,
+        may_name_stored=calls.stored_context,
+    )
 
 
 def _path(kong: Any) -> str:

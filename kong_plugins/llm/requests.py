@@ -22,8 +22,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     `takes_partial`: it goes on with fewer tokens than it asks for; `betas`: the provider's trials it takes part in;
     `options`: the headers, by their names, that begin with `OPTION_PREFIX`.
 
-    `extra_input_tokens`: what plugins behind the guard add to its prompt at most. `would_be_refused`: the code of the
-    error that it would get, were its route not only observed."""
+    `extra_input_tokens`: what plugins behind the guard add to its prompt at most; `may_name_stored`: it may name what
+    lies in the provider's account. `would_be_refused`: the code of the error that it would get, were its route not only
+    observed."""
 
     principal: Principal
     content_length: int | None = None
@@ -36,6 +37,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     may_degrade: bool = True
     takes_partial: bool = True
     extra_input_tokens: int = 0
+    may_name_stored: bool = False
     would_be_refused: str | None = None
 
 
@@ -67,7 +69,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     way. `thinking_tokens`: as many are set apart for it in the maximum, and an answer needs more than them;
     `more_thinking_tokens`: as many may be billed beside the maximum, None for as many as the model may think.
     `way` is what the wire format has to know of the path and query to find the call's place at a provider.
-    `writes_1h`: the request asks the provider to keep some of the prompt in its cache for an hour.
+    `writes_1h`: the request asks the provider to keep some of the prompt in its cache for an hour. `stored`: where it
+    names something that lies in the provider's account, such as an earlier response or a file.
     """
 
     model: str
@@ -82,10 +85,25 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     more_thinking_tokens: int | None = 0
     way: str = ""
     writes_1h: bool = False
+    stored: str | None = None
     has_output: bool = True
     is_divisible: bool = True
     units: dict[str, int] = {}
     service_tiers: tuple[str, ...] = (STANDARD_TIER,)
+
+
+def check_stored(caller: Caller, request: ModelRequest) -> None:
+    """An account serves many teams, and whoever knows the id of what lies there can have a model read it.
+
+    Raises:
+        InvalidRequest: the request names such a thing on a route where nobody may.
+    """
+    if request.stored is not None and not caller.may_name_stored:
+        raise InvalidRequest(
+            f"{request.stored} names what lies in the provider's account, where it may be another team's. Send the "
+            "content itself, or use a route whose account is one team's alone (stored_context).",
+            param=request.stored,
+        )
 
 
 def chosen_user(label: str | None, *, param: str, selects: bool) -> str | None:

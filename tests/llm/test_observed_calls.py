@@ -132,6 +132,15 @@ def test_what_a_governed_route_would_not_take_is_counted_without_a_price(
     assert (event.request_model, event.shadow_refusals, event.deployment) == (model, (refusal,), None)
 
 
+def test_what_lies_in_the_providers_account_has_a_price_where_it_is_only_observed(watcher: Watcher) -> None:
+    stored = {"type": "file", "file": {"file_id": "file_1"}}
+    asked = body(model=ASKED, messages=[{"role": "user", "content": [stored]}])
+
+    event = watcher.ended(watcher.observe(asked), completion(9, 20))
+
+    assert (event.quality, event.shadow_refusals) == ("exact", ("invalid_request: messages",))
+
+
 def test_what_rules_for_teams_and_budgets_would_say_is_told(watcher: Watcher) -> None:
     gateway = watcher.gateway
     bearer = {"authorization": f"Bearer {gateway.key}"}

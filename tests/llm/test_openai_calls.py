@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kong_plugins.llm.errors import InsufficientQuota, ModelNotAllowed
+from kong_plugins.llm.errors import InsufficientQuota, InvalidRequest, ModelNotAllowed
 from kong_plugins.llm.events import UsageEvent
 from kong_plugins.llm.grants import Grant
 from kong_plugins.llm.metering import settle
@@ -145,3 +145,28 @@ def test_a_price_that_names_other_pieces_of_a_kind_does_not_know_this_one(
     rates: dict[str, int], asked: str, is_known: bool
 ) -> None:
     assert by_piece(**rates).knows_pieces([asked]) is is_known
+
+
+@pytest.mark.parametrize(
+    ("protocol", "asked", "param"),
+    [
+        ("openai_responses", {"input": "And then?", "previous_response_id": "resp_1"}, "previous_response_id"),
+        (
+            "openai_chat",
+            {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file_1"}}]}]},
+            "messages[0].content",
+        ),
+    ],
+)
+def test_what_lies_in_the_account_of_many_teams_is_read_by_none_and_bounded_where_it_is(
+    gateway: Gateway, protocol: str, asked: dict[str, Any], param: str
+) -> None:
+    publish(gateway, protocol, BY_TOKEN)
+    data = json.dumps({"model": "mini", **asked}).encode()
+
+    with pytest.raises(InvalidRequest, match="another team's") as caught:
+        gateway.admission.admit(gateway.caller(), data, protocol)
+    assert caught.value.param == param
+
+    owner = msgspec.structs.replace(gateway.caller(), may_name_stored=True)
+    assert gateway.admission.admit(owner, data, protocol).meter.terms.input_bound_tokens == 4096

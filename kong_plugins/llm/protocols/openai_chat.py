@@ -100,6 +100,7 @@ def parse_request(body: Body, asked: Asked) -> ModelRequest:
         user=body.get("user"),
         writes_1h=_writes_for_an_hour(body, messages),
         service_tiers=asked_tiers(body),
+        stored=next(_stored_files(messages), None),
     )
 
 
@@ -146,6 +147,16 @@ def _prompt(body: Body, messages: list[dict[str, Any]]) -> Prompt:
         schema_bytes=sum(body.span_bytes(name) for name in _SCHEMA_MEMBERS if body.get(name)),
         has_media=any(media),
     )
+
+
+def _stored_files(messages: list[dict[str, Any]]) -> Iterator[str]:
+    """Where a message names a file that lies in the provider's account."""
+    for index, message in enumerate(messages):
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            file = part.get("file")
+            if isinstance(file, dict) and file.get("file_id") is not None:
+                yield f"messages[{index}].content"
 
 
 def _writes_for_an_hour(body: Body, messages: list[dict[str, Any]]) -> bool:

@@ -44,7 +44,7 @@ limit_headers = openai_limit_headers
 
 _SCHEMA_MEMBERS: Final = ("tools", "tool_choice", "text")
 # What OpenAI keeps and reads besides what is sent.
-_KEPT_CONTEXT: Final = ("previous_response_id", "conversation", "prompt")
+_KEPT_CONTEXT: Final = ("previous_response_id", "conversation")
 _TEXT_PARTS: Final = frozenset({"input_text", "output_text", "refusal", "summary_text", "reasoning_text"})
 _MEDIA_PARTS: Final = frozenset({"input_image", "input_file"})
 _WRITTEN_ITEMS: Final = frozenset(
@@ -96,15 +96,17 @@ def parse_request(body: Body, asked: Asked) -> ModelRequest:
     """
     check_headers(asked)
     check_members(body, _CHECKS, untouched=_UNTOUCHED)
+    items = _items(body.get("input"))
     return ModelRequest(
         model=model_name(body),
-        prompt=_prompt(body, _items(body.get("input"))),
+        prompt=_prompt(body, items),
         stream=body.get("stream") is True,
         # These streams always end with their usage.
         wants_usage=True,
         requested_max_tokens=body.get("max_output_tokens"),
         user=body.get("user"),
         service_tiers=asked_tiers(body),
+        stored=next(_stored(body, items), None),
     )
 
 
@@ -162,6 +164,23 @@ def _prompt(body: Body, items: list[dict[str, Any]]) -> Prompt:
         schema_bytes=sum(body.span_bytes(name) for name in _SCHEMA_MEMBERS if body.get(name)),
         has_media=has_media,
     )
+
+
+def _stored(body: Body, items: list[dict[str, Any]]) -> Iterator[str]:
+    """Where the request names what lies in the provider's account. The id of a reasoning item does not count, though
+    OpenAI may look it up: it is no more than what this model has thought, and OpenAI's own examples hand it back."""
+    yield from (name for name in _KEPT_CONTEXT if body.get(name) is not None)
+    for index, item in enumerate(items):
+        where = f"input[{index}]"
+        if _kind_of(item) == "item_reference":
+            yield where
+        parts = (part for name in ("content", "output") for part in _listed(item.get(name)))
+        if any(isinstance(part, dict) and part.get("file_id") is not None for part in parts):
+            yield f"{where}.file_id"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _is_unbound(item: Mapping[str, Any], where: str) -> bool:
@@ -224,6 +243,16 @@ _RUN_BY_CLIENT: Final = (
 )
 
 
+def _is_no_stored_prompt(value: Any, name: str) -> None:
+    """One brings tools of its own: https://developers.openai.com/api/docs/guides/prompting"""
+    if value is not None:
+        raise InvalidRequest(
+            "A stored prompt may bring tools that run at the provider, and cannot be metered. Send its text as "
+            "instructions, and its tools with the request.",
+            param=name,
+        )
+
+
 def _is_not_in_background(value: Any, name: str) -> None:
     is_flag(value, name)
     if value:
@@ -258,7 +287,7 @@ _CHECKS: Final[Mapping[str, Check]] = {
     "instructions": is_text,
     "previous_response_id": passes,
     "conversation": passes,
-    "prompt": passes,
+    "prompt": _is_no_stored_prompt,
     "max_output_tokens": is_count(MAX_TOKENS),
     "stream": is_flag,
     "stream_options": _has_only(include_obfuscation=None),

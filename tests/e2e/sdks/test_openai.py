@@ -117,7 +117,8 @@ def test_structured_outputs_tool_calls_and_raw_answers_of_responses_are_booked(s
     raw = sdk.responses.with_raw_response.create(
         input="As JSON.", text={"format": {"type": "json_schema", "name": "note", "schema": PARAMETERS}}, **ask
     )
-    continued = sdk.responses.create(input="And then?", previous_response_id=called.id, **ask)
+    thought: Any = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}
+    continued = sdk.responses.create(input=[thought, {"role": "user", "content": "And then?"}], **ask)
 
     [call] = called.output
     assert call.type == "function_call"
@@ -153,6 +154,10 @@ def test_what_cannot_be_metered_of_responses_raises_the_sdks_own_errors(system: 
         sdk.responses.create(model=team.model, input="Hi", background=True)
     with pytest.raises(openai.BadRequestError, match="cannot be metered"):
         sdk.responses.create(model=team.model, input="Hi", tools=[{"type": "web_search"}])
+    with pytest.raises(openai.BadRequestError, match="another team's"):
+        sdk.responses.create(model=team.model, input="And then?", previous_response_id="resp_1")
+    with pytest.raises(openai.BadRequestError, match="stored prompt"):
+        sdk.responses.create(model=team.model, prompt={"id": "pmpt_1"})
     with pytest.raises(openai.NotFoundError):
         sdk.responses.retrieve("resp_1")
     with pytest.raises(openai.NotFoundError, match="not served on this path"):

@@ -82,7 +82,6 @@ def test_null_means_absent() -> None:
         {"previous_response_id": "resp_1"},
         {"conversation": "conv_1"},
         {"conversation": {"id": "conv_1"}},
-        {"prompt": {"id": "pmpt_1", "variables": {"name": "Alice"}}, "input": None},
         {"input": [{"id": "msg_1"}]},
         {"input": [{"type": "item_reference", "id": "msg_1"}]},
         {"input": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"}]},
@@ -102,9 +101,37 @@ def test_what_its_bytes_do_not_bound_is_held_at_the_whole_context(members: dict[
 
 
 @pytest.mark.parametrize(
+    ("members", "stored"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"conversation": {"id": "conv_1"}}, "conversation"),
+        ({"input": [{"role": "user", "content": "Hi"}, {"id": "msg_1"}]}, "input[1]"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0]"),
+        ({"input": said({"type": "input_file", "file_id": "file_1"})}, "input[0].file_id"),
+        (
+            {"input": [{"type": "function_call_output", "output": [{"type": "input_image", "file_id": "file_1"}]}]},
+            "input[0].file_id",
+        ),
+        (
+            {"input": [{"type": "computer_call_output", "call_id": "c", "output": {"file_id": "file_1"}}]},
+            "input[0].file_id",
+        ),
+        ({"input": said({"type": "input_file", "file_data": "JVBE", "file_id": None})}, None),
+        ({"input": [{"type": "reasoning", "id": "rs_1", "summary": []}]}, None),
+        ({"previous_response_id": None, "conversation": None}, None),
+    ],
+)
+def test_where_a_request_names_what_lies_in_the_providers_account_is_seen(
+    members: dict[str, Any], stored: str | None
+) -> None:
+    assert read(**members).stored == stored
+
+
+@pytest.mark.parametrize(
     ("members", "param"),
     [
         ({"background": True}, "background"),
+        ({"prompt": {"id": "pmpt_1", "variables": {"name": "Alice"}}, "input": None}, "prompt"),
         ({"background": "yes"}, "background"),
         ({"background_options": {"completion_window": "2h"}}, "background_options"),
         ({"service_tier": "ultrafast"}, "service_tier"),
