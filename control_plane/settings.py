@@ -114,8 +114,14 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["control_plane.api.authentication.TokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "control_plane.api.authentication.TokenAuthentication",
+        "control_plane.api.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": [
+        "rest_framework.permissions.IsAuthenticated",
+        "control_plane.api.permissions.HasScope",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["control_plane.api.parsers.ClearJsonParser"],
     "EXCEPTION_HANDLER": "control_plane.api.problems.problem_response",
@@ -149,6 +155,7 @@ _SCHEDULE_SECONDS = {
     "control_plane.ledger.tasks.keep_missed_refusals": 3_600,
     "control_plane.forecasts.tasks.forecast": 3_600,
     "control_plane.alerts.tasks.deliver_alerts": 5,
+    "control_plane.api.tasks.forget_answers": 3_600,
     "control_plane.budgets.tasks.carry_over": 60,
     "control_plane.releases.tasks.republish": 60,
 }

@@ -12,6 +12,8 @@ from control_plane.api.serializers import StrictSerializer
 
 
 class WebhookSerializer(StrictSerializer[Webhook]):
+    changes_by_itself = frozenset({"secret"})
+
     id = serializers.UUIDField(read_only=True)
     url = serializers.CharField(max_length=500)
     secret = serializers.CharField(write_only=True, required=False, trim_whitespace=False)

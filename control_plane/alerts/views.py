@@ -8,6 +8,7 @@ from control_plane.api.views import OrganizationViewSet
 
 
 class WebhookViewSet(OrganizationViewSet[Webhook]):
+    scope = "alerts"
     queryset = Webhook.objects.select_related("organization")
     serializer_class = WebhookSerializer
     filters = {"url": "url"}

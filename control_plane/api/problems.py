@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.exceptions import ValidationError as ModelValidationError
-from django.db import DataError, IntegrityError
+from django.db import DataError, IntegrityError, OperationalError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
 from kong_plugins.llm.errors import StoreUnavailable
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_DEADLOCK: Final = "40P01"
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,8 @@ def _as_api_error(error: Exception) -> Exception:
         return exceptions.ParseError("A value cannot be stored or compared; does it hold a NUL character?")
     if isinstance(error, IntegrityError):
         logger.warning("a constraint refused what validation had passed: %s", error)
+        return Conflict()
+    if isinstance(error, OperationalError) and getattr(error.__cause__, "sqlstate", "") == _DEADLOCK:
         return Conflict()
     if isinstance(error, StoreUnavailable):
         return Unavailable()

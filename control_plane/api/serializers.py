@@ -11,7 +11,7 @@ from django.db.models import Model, QuerySet
 from rest_framework import serializers
 
 from control_plane.amounts import usd_from_text, usd_text
-from control_plane.api.models import ApiToken
+from control_plane.api.callers import Caller, caller_of
 from kong_plugins.llm.money import nusd_from_usd
 
 if TYPE_CHECKING:
@@ -30,21 +30,21 @@ class StrictSerializer(serializers.Serializer[Row]):
     """
 
     fixed: ClassVar[frozenset[str]] = frozenset()
+    # Fields that change without anybody's changing the row, or that are shown once: no part of its ETag.
+    changes_by_itself: ClassVar[frozenset[str]] = frozenset()
 
     @property
-    def token(self) -> ApiToken:
-        token = self.context["request"].auth
-        assert isinstance(token, ApiToken)
-        return token
+    def caller(self) -> Caller:
+        return caller_of(self.context["request"])
 
     @property
     def organization(self) -> Organization:
-        """The organization that the caller's token belongs to."""
-        return self.token.organization
+        """The organization that the caller is in."""
+        return self.caller.organization
 
     @property
     def user(self) -> User:
-        return self.token.user
+        return self.caller.user
 
     @property
     def actor(self) -> str:
@@ -89,7 +89,7 @@ class OwnedBySlug(serializers.SlugRelatedField[Row]):
     def get_queryset(self) -> QuerySet[Row]:
         queryset = super().get_queryset()
         assert queryset is not None
-        return queryset.filter(organization=self.context["request"].auth.organization)
+        return queryset.filter(organization=caller_of(self.context["request"]).organization)
 
 
 class WholeNumberField(serializers.IntegerField):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
@@ -17,11 +17,18 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from control_plane.api.models import ApiToken
+from control_plane.api.callers import Caller, Scope, caller_of
+from control_plane.api.etags import etag_of, wanted_etags
+from control_plane.api.idempotency import Replayed, claim, settle
+from control_plane.api.models import StoredAnswer
+from control_plane.api.problems import Conflict
 from control_plane.live import live_state
 from control_plane.rights.person import Person, person_of
 from control_plane.rights.scope import changeable_fields, may, require, visible
 from kong_plugins.llm.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from control_plane.teams.models import Organization
 
 Row = TypeVar("Row", bound=Model)
 
@@ -35,7 +42,56 @@ class Pages(CursorPagination):
     max_page_size = 1_000
 
 
+class ApiView(APIView):
+    """A door of the API: open to callers whose token has its `scope`. Writes with an Idempotency-Key happen once."""
+
+    scope: ClassVar[Scope]
+    _claimed: StoredAnswer | None = None
+
+    @property
+    def caller(self) -> Caller:
+        return caller_of(self.request)
+
+    @property
+    def organization(self) -> Organization:
+        """The one that the caller is in."""
+        return self.caller.organization
+
+    @property
+    def person(self) -> Person:
+        return person_of(self.caller.user)
+
+    @property
+    def actor(self) -> str:
+        return self.caller.user.get_username()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self._claimed = claim(request)
+
+    def handle_exception(self, exc: Exception) -> Any:
+        return exc.response if isinstance(exc, Replayed) else super().handle_exception(exc)
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().dispatch(request, *args, **kwargs)
+        if self._claimed is not None:
+            settle(self._claimed, response)
+        return response
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        finished = super().finalize_response(request, response, *args, **kwargs)
+        if request.method in ("POST", "PATCH", "DELETE") and isinstance(request.auth, Caller):
+            self._say_whether_live(finished)
+        return finished
+
+    def _say_whether_live(self, response: Any) -> None:
+        if response.status_code < 400 and "x-bursar-live" not in response:
+            self.organization.refresh_from_db(fields=["behind_since"])
+            response["x-bursar-live"] = "false" if self.organization.behind_since else "true"
+
+
 class OrganizationViewSet(
+    ApiView,
     mixins.CreateModelMixin,
     mixins.ListModelMixin,
     mixins.RetrieveModelMixin,
@@ -45,7 +101,8 @@ class OrganizationViewSet(
     """List, retrieve, create and PATCH those rows of the caller's organization that the caller's rights reach.
 
     A write answers after it was published; `x-bursar-live: false` says that Redis could not be reached, and that
-    the change becomes live as soon as it can.
+    the change becomes live as soon as it can. Of what was read, the ETag names the version; a PATCH that sends it back
+    as If-Match is refused with 409 where somebody else was faster.
     """
 
     http_method_names: Sequence[str] = ("get", "post", "patch", "head", "options")
@@ -55,7 +112,7 @@ class OrganizationViewSet(
     filters: ClassVar[dict[str, str]] = {}
 
     def get_queryset(self) -> QuerySet[Row]:
-        rows = super().get_queryset().filter(**{self.organization_path: self.token.organization})
+        rows = super().get_queryset().filter(**{self.organization_path: self.organization})
         rows = visible(rows, self.person)
         return rows.filter(**self._chosen()) if self.action == "list" else rows
 
@@ -80,11 +137,27 @@ class OrganizationViewSet(
         if fields is not None and (others := sorted(set(serializer.validated_data) - fields)):
             raise PermissionDenied(f"You may not change this: {', '.join(others)}.")
         with transaction.atomic():
+            self._refuse_if_others_were_faster(serializer.instance)
             require(self.person, "change", serializer.save())
 
-    @property
-    def person(self) -> Person:
-        return person_of(self.token.user)
+    def _refuse_if_others_were_faster(self, seen: Row) -> None:
+        """See that a row still is what If-Match says; it is locked until the change is committed.
+
+        Raises:
+            Conflict: it is not.
+        """
+        header = self.request.headers.get("If-Match")
+        if header is None:
+            return
+        wanted = wanted_etags(header)
+        type(seen)._default_manager.select_for_update().get(pk=seen.pk)
+        current = self._etag_of(self.get_serializer(self.get_queryset().get(pk=seen.pk)).data)
+        if current not in wanted and "*" not in wanted:
+            raise Conflict("Somebody has changed it since you read it: read it again, then change it.")
+
+    def _etag_of(self, shown: Mapping[str, Any]) -> str:
+        serializer: Any = self.get_serializer_class()
+        return etag_of(shown, without=getattr(serializer, "changes_by_itself", frozenset()))
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         try:
@@ -92,19 +165,10 @@ class OrganizationViewSet(
         except ValueError as error:
             raise ParseError("The cursor or a filter has a value that cannot be compared.") from error
 
-    @property
-    def token(self) -> ApiToken:
-        token = self.request.auth
-        assert isinstance(token, ApiToken)
-        return token
-
-    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        finished = super().finalize_response(request, response, *args, **kwargs)
-        if request.method in ("POST", "PATCH") and response.status_code < 400:
-            organization = self.token.organization
-            organization.refresh_from_db(fields=["behind_since"])
-            finished["x-bursar-live"] = "false" if organization.behind_since else "true"
-        return finished
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.action in ("create", "retrieve", "partial_update") and response.status_code < 400:
+            response["etag"] = self._etag_of(response.data)
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def _chosen(self) -> dict[str, str]:
         """The filters that the query asks for; one that does not exist is an error, not the whole list."""

@@ -78,6 +78,7 @@ class BudgetSerializer(ScopedSerializer[Budget]):
     """
 
     fixed = ScopedSerializer.fixed | {"period"}
+    changes_by_itself = frozenset({"state", "states"})
 
     unit = serializers.ChoiceField(choices=BUDGET_UNITS, default="nusd")
     period = serializers.ChoiceField(choices=PERIODS)

@@ -17,6 +17,7 @@ from control_plane.budgets.serializers import BudgetSerializer, ExtensionSeriali
 
 
 class BudgetViewSet(OrganizationViewSet[Budget]):
+    scope = "budgets"
     queryset = Budget.objects.select_related("organization", "model", "provider")
     serializer_class = BudgetSerializer
     filters = {"name": "name", "scope": "scope", "subject": "subject"}
@@ -25,6 +26,7 @@ class BudgetViewSet(OrganizationViewSet[Budget]):
 class ExtensionViewSet(OrganizationViewSet[Extension]):
     """Extensions of one budget, ended and revoked ones too. They are made and revoked, never changed."""
 
+    scope = "budgets"
     http_method_names = ("get", "post", "head", "options")
     queryset = Extension.objects.select_related("budget", "created_by", "revoked_by")
     serializer_class = ExtensionSerializer
@@ -35,17 +37,18 @@ class ExtensionViewSet(OrganizationViewSet[Extension]):
         return super().get_queryset().filter(budget=self.kwargs["budget_id"])
 
     def get_serializer_context(self) -> dict[str, Any]:
-        own = Budget.objects.filter(organization=self.token.organization)
+        own = Budget.objects.filter(organization=self.organization)
         return {**super().get_serializer_context(), "budget": get_object_or_404(own, pk=self.kwargs["budget_id"])}
 
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """End it before its time; the cap is lowered on the next request."""
-        extension = revoke_extension(self.get_object().pk, revoked_by=self.token.user)
+        extension = revoke_extension(self.get_object().pk, revoked_by=self.caller.user)
         return Response(self.get_serializer(extension).data)
 
 
 class LimitViewSet(OrganizationViewSet[Limit]):
+    scope = "budgets"
     queryset = Limit.objects.select_related("organization", "model", "provider")
     serializer_class = LimitSerializer
     filters = {"name": "name", "scope": "scope", "subject": "subject"}

@@ -18,6 +18,7 @@ from control_plane.catalog.serializers import DeploymentSerializer, ModelSeriali
 
 
 class ProviderViewSet(OrganizationViewSet[Provider]):
+    scope = "catalog"
     queryset = Provider.objects.select_related("organization")
     serializer_class = ProviderSerializer
     lookup_field = "name"
@@ -25,6 +26,7 @@ class ProviderViewSet(OrganizationViewSet[Provider]):
 
 
 class ModelViewSet(OrganizationViewSet[Model]):
+    scope = "catalog"
     queryset = Model.objects.all()
     serializer_class = ModelSerializer
     lookup_field = "name"
@@ -34,6 +36,7 @@ class ModelViewSet(OrganizationViewSet[Model]):
 
 
 class DeploymentViewSet(OrganizationViewSet[Deployment]):
+    scope = "catalog"
     queryset = Deployment.objects.select_related("model", "provider").prefetch_related("prices")
     serializer_class = DeploymentSerializer
     organization_path = "model__organization"
@@ -56,13 +59,14 @@ class DeploymentViewSet(OrganizationViewSet[Deployment]):
     def clear_mark(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Have calls go there again; also where they do already."""
         deployment = self.get_object()
-        clear_mark(deployment, actor=self.token.user.get_username())
+        clear_mark(deployment, actor=self.actor)
         return Response(self.get_serializer(deployment).data)
 
 
 class PriceViewSet(OrganizationViewSet[Price]):
     """The price book. Rows are added, and come into effect at their instant; they are never changed."""
 
+    scope = "catalog"
     http_method_names = ("get", "post", "head", "options")
     queryset = Price.objects.select_related("deployment")
     serializer_class = PriceSerializer
@@ -73,6 +77,7 @@ class PriceViewSet(OrganizationViewSet[Price]):
 class DiscountViewSet(OrganizationViewSet[Discount]):
     """What is taken off prices. Rows are added, and come into effect at their instant; they are never changed."""
 
+    scope = "catalog"
     http_method_names = ("get", "post", "head", "options")
     queryset = Discount.objects.select_related("provider", "deployment")
     serializer_class = DiscountSerializer

@@ -13,6 +13,7 @@ from control_plane.forecasts.serializers import ForecastSerializer
 class ForecastViewSet(OrganizationViewSet[Forecast]):
     """What is foreseen of running periods."""
 
+    scope = "budgets"
     http_method_names = ("get", "head", "options")
     queryset = Forecast.objects.select_related("budget")
     serializer_class = ForecastSerializer

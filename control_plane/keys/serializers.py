@@ -14,6 +14,7 @@ from control_plane.teams.models import TIERS, Team
 
 class KeySerializer(StrictSerializer[VirtualKey]):
     fixed = frozenset({"team", "speaks_for_users"})
+    changes_by_itself = frozenset({"key"})
 
     id = serializers.CharField(read_only=True)
     team = OwnedBySlug(slug_field="slug", queryset=Team.objects.select_related("organization"))

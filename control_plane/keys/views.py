@@ -15,6 +15,7 @@ from control_plane.keys.services import revoke_key
 
 
 class KeyViewSet(OrganizationViewSet[VirtualKey]):
+    scope = "keys"
     queryset = VirtualKey.objects.select_related("team__organization")
     serializer_class = KeySerializer
     organization_path = "team__organization"
@@ -23,5 +24,5 @@ class KeyViewSet(OrganizationViewSet[VirtualKey]):
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """End the key's use; its next request is refused."""
-        key = revoke_key(self.get_object().pk, actor=self.token.user.get_username())
+        key = revoke_key(self.get_object().pk, actor=self.actor)
         return Response(self.get_serializer(key).data)

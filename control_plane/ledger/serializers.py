@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 
 from rest_framework import serializers
 
+from control_plane.api.callers import caller_of
 from control_plane.api.serializers import StrictSerializer
 from control_plane.ledger.models import EVENT_KINDS, UsageEvent
 from control_plane.ledger.periods import instant_from
@@ -24,7 +25,7 @@ class DayOrInstantField(serializers.Field[datetime | None, str, str, Any]):
         if data == "":
             return None  # as in `?from=&to=`
         try:
-            return instant_from(data, self.context["request"].auth.organization.zone)
+            return instant_from(data, caller_of(self.context["request"]).organization.zone)
         except ValueError:
             self.fail("invalid")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -12,31 +14,32 @@ from rest_framework import generics
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from control_plane.api.csv_answers import csv_response
-from control_plane.api.models import ApiToken
-from control_plane.api.views import Pages
+from control_plane.api.views import ApiView, Pages
 from control_plane.ledger.models import UsageEvent
-from control_plane.ledger.refusals import refusals, shadow_refusals
+from control_plane.ledger.refusals import Refusals, refusals, shadow_refusals
 from control_plane.ledger.selectors import REMARKED
 from control_plane.ledger.serializers import EventSerializer, EventsQuery, SpanQuery, SpendQuery
 from control_plane.ledger.spend import Question
 from control_plane.ledger.spend_answer import columns_of, spend_rows
+from control_plane.rights.scope import visible
 
 _MOST_ROWS: Final = 10_000
 
 
-class SpendView(APIView):
+class SpendView(ApiView):
     """What was spent, as one row for each of what it is grouped by.
 
     As JSON, at most 10,000 rows, in the order of time where it is grouped by day or hour, else the dearest first; as
     CSV, any number of rows, in the order of the groups. Calls with several tags are in the row of each.
     """
 
+    scope = "spend"
+
     def get(self, request: Request) -> HttpResponseBase:
         asked = _asked(SpendQuery, request)
-        question: Question = asked["question"]
+        question: Question = replace(asked["question"], seen=partial(visible, person=self.person))
         rows = spend_rows(question)
         if asked["format"] == "csv":
             return csv_response(rows, columns_of(question.group_by), file_name="spend.csv")
@@ -46,29 +49,34 @@ class SpendView(APIView):
         return Response(sorted(found, key=_first_by_time_then_dearest))
 
 
-class RefusalsView(APIView):
+class RefusalsView(ApiView):
     """What limits and budgets have refused, as one row for each rule and team, the most frequent first."""
 
+    scope = "spend"
+
     def get(self, request: Request) -> Response:
         query = _asked(SpanQuery, request)
-        return Response([asdict(row) for row in refusals(_token(request).organization.slug, **query)])
+        return Response(_seen(self, refusals(self.organization.slug, **query)))
 
 
-class ShadowRefusalsView(APIView):
+class ShadowRefusalsView(ApiView):
     """What limits and budgets in shadow mode would have refused, and what those calls have cost."""
 
+    scope = "spend"
+
     def get(self, request: Request) -> Response:
         query = _asked(SpanQuery, request)
-        return Response([asdict(row) for row in shadow_refusals(_token(request).organization.slug, **query)])
+        return Response(_seen(self, shadow_refusals(self.organization.slug, **query)))
 
 
 class NewestFirst(Pages):
     ordering = "-id"
 
 
-class EventsView(generics.ListAPIView[UsageEvent]):
+class EventsView(ApiView, generics.ListAPIView[UsageEvent]):
     """Rows of the ledger, the newest first."""
 
+    scope = "spend"
     serializer_class = EventSerializer
     pagination_class = NewestFirst
 
@@ -81,7 +89,8 @@ class EventsView(generics.ListAPIView[UsageEvent]):
             if name in query
         ]
         equal = {name: value for name, value in query.items() if name not in ("cursor", "page_size")}
-        events = UsageEvent.objects.filter(*remarks, organization=_token(self.request).organization.slug, **equal)
+        seen = visible(UsageEvent.objects.filter(organization=self.organization.slug), self.person)
+        events = seen.filter(*remarks, **equal)
         if start is not None:
             events = events.filter(reserved_at__gte=start)
         return events if end is None else events.filter(reserved_at__lt=end)
@@ -97,9 +106,10 @@ def _asked(query: type[SpanQuery], request: Request) -> dict[str, Any]:
     return question
 
 
-def _token(request: Request) -> ApiToken:
-    assert isinstance(request.auth, ApiToken)
-    return request.auth
+def _seen(view: ApiView, rows: Sequence[Refusals]) -> list[dict[str, Any]]:
+    """The rows of teams that the caller sees."""
+    teams = view.person.teams_seen(view.organization.slug)
+    return [asdict(row) for row in rows if teams is None or row.team in teams]
 
 
 def _first_by_time_then_dearest(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -55,6 +55,12 @@ class Person:
         narrow = self.teams.get(role, Teams()).slugs
         return bool(wide or narrow) if organization is None else organization in wide or organization in narrow
 
+    def teams_seen(self, organization: str) -> frozenset[str] | None:
+        """The slugs of the organization's teams in which there is a role; None where one is of all of it."""
+        if self.everything or any(organization in places.slugs for places in self.organizations.values()):
+            return None
+        return frozenset[str]().union(*(teams.slugs.get(organization, ()) for teams in self.teams.values()))
+
 
 NOBODY: Final = Person(user_id=None)
 

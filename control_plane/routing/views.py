@@ -8,6 +8,7 @@ from control_plane.routing.serializers import AliasSerializer
 
 
 class AliasViewSet(OrganizationViewSet[Alias]):
+    scope = "catalog"
     queryset = Alias.objects.select_related("team", "model")
     serializer_class = AliasSerializer
     filters = {"name": "name", "team": "team__slug", "model": "model__name"}

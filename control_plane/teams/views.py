@@ -10,14 +10,16 @@ from control_plane.teams.serializers import OrganizationSerializer, TeamSerializ
 class OrganizationView(OrganizationViewSet[Organization]):
     """The caller's own organization."""
 
+    scope = "teams"
     queryset = Organization.objects.all()
     serializer_class = OrganizationSerializer
 
     def get_object(self) -> Organization:
-        return self.token.organization
+        return self.organization
 
 
 class TeamViewSet(OrganizationViewSet[Team]):
+    scope = "teams"
     queryset = Team.objects.all()
     serializer_class = TeamSerializer
     lookup_field = "slug"
