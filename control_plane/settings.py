@@ -172,6 +172,6 @@ UNFOLD = {
     "SITE_SYMBOL": "account_balance_wallet",
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "control_plane.dashboard.overview",
+    "DASHBOARD_CALLBACK": "control_plane.dashboard.home.overview",
     "SIDEBAR": {"navigation": NAVIGATION},
 }

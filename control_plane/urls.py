@@ -10,6 +10,7 @@ from rest_framework.routers import SimpleRouter
 from control_plane.api.views import HealthView, NoSuchAddressView
 from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
 from control_plane.catalog.views import DeploymentViewSet, DiscountViewSet, ModelViewSet, PriceViewSet, ProviderViewSet
+from control_plane.dashboard.exports import team_months
 from control_plane.keys.views import KeyViewSet
 from control_plane.routing.views import AliasViewSet
 from control_plane.teams.views import OrganizationView, TeamViewSet
@@ -31,6 +32,7 @@ admin.site.index_title = "Overview"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/exports/team-months.csv", admin.site.admin_view(team_months), name="team-months"),
     path("admin/", admin.site.urls),
     path("api/v1/health", HealthView.as_view()),
     path("api/v1/organization", OrganizationView.as_view({"get": "retrieve", "patch": "partial_update"})),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -114,10 +114,21 @@ def current_usage(budget: Budget) -> list[Usage]:
     """
     at_ms = now_ms()
     rows = BudgetPeriod.objects.filter(budget=budget, starts_at_ms__lte=at_ms, ends_at_ms__gt=at_ms)
-    extended_by: dict[str, int] = defaultdict(int)
-    for extension in live_extensions().filter(budget=budget):
-        extended_by[extension.subject] += extension.amount
-    return [_usage(budget, row, extended_by[row.subject]) for row in rows]
+    return usage_of(rows.select_related("budget__organization"))
+
+
+def usage_of(rows: Iterable[BudgetPeriod]) -> list[Usage]:
+    """How these caps stand, from the live counters.
+
+    Raises:
+        StoreUnavailable: Redis cannot be reached.
+    """
+    found = list(rows)
+    extended_by: dict[tuple[int, str], int] = defaultdict(int)
+    subjects = {row.subject for row in found}
+    for extension in live_extensions().filter(budget__in={row.budget_id for row in found}, subject__in=subjects):
+        extended_by[extension.budget_id, extension.subject] += extension.amount
+    return [_usage(row.budget, row, extended_by[row.budget_id, row.subject]) for row in found]
 
 
 def _usage(budget: Budget, row: BudgetPeriod, extended_by: int) -> Usage:

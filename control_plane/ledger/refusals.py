@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -34,9 +35,11 @@ class ShadowRefusals(Refusals):
     unpriced: int
 
 
-def refusals(organization: str, *, start: datetime | None, end: datetime | None) -> list[Refusals]:
-    """What was refused from `start` until before `end`, the most frequent first."""
-    rows = _rows("refusals", organization, start, end)
+def refusals(
+    organization: str, *, start: datetime | None, end: datetime | None, teams: Sequence[str] | None = None
+) -> list[Refusals]:
+    """What was refused from `start` until before `end`, of some teams or of all, the most frequent first."""
+    rows = _rows("refusals", organization, start, end, teams)
     return [Refusals(rule=rule, team=team, calls=calls) for rule, team, calls in rows]
 
 
@@ -74,8 +77,11 @@ def keep_refusal_counts(organization: str, *, hours: int) -> None:
                 cursor.execute(statement("keep_refusal_counts"), {"rows": msgspec.json.encode(rows).decode()})
 
 
-def _rows(name: str, organization: str, start: datetime | None, end: datetime | None) -> list[tuple[Any, ...]]:
+def _rows(
+    name: str, organization: str, start: datetime | None, end: datetime | None, teams: Sequence[str] | None = None
+) -> list[tuple[Any, ...]]:
+    asked = {"organization": organization, "start": start, "end": end, "teams": None if teams is None else list(teams)}
     with connection.cursor() as cursor:
-        cursor.execute(statement(name), {"organization": organization, "start": start, "end": end})
+        cursor.execute(statement(name), asked)
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found

@@ -48,7 +48,7 @@ def build_document(organization: Organization, *, number: int, created_by: str) 
         regions=_rule(organization.regions),
         tier_models={tier: tuple(organization.tier_models[tier]) for tier in _tiers(organization.tier_models)},
         limits=tuple(
-            map(_limit, Limit.objects.select_related("model", "provider").filter(**of_organization, active=True))
+            map(limit_of, Limit.objects.select_related("model", "provider").filter(**of_organization, active=True))
         ),
         budgets=tuple(
             map(_budget, Budget.objects.select_related("model", "provider").filter(**of_organization, active=True))
@@ -118,7 +118,8 @@ def scope_of(row: Scoped) -> release.Scope:
     )
 
 
-def _limit(limit: Limit) -> release.Limit:
+def limit_of(limit: Limit) -> release.Limit:
+    """A limit as gateways read it."""
     return release.Limit(
         id=limit.reference,
         scope=scope_of(limit),

@@ -284,13 +284,6 @@ def test_an_api_token_is_shown_once_and_works_until_it_is_revoked(everything: Ap
     assert program.call("GET", "teams").status_code == 401
 
 
-def test_the_first_page_shows_each_team_with_its_fullest_budget(everything: Api, pages: Client) -> None:
-    page = pages.get("/admin/").content.decode()
-
-    assert "$100.00 a month" in page
-    assert "0% of the cap is spent or held" in page
-
-
 def test_the_list_of_budgets_shows_what_is_held_right_now(everything: Api, pages: Client) -> None:
     hold(everything, 40_000_000_000)
 

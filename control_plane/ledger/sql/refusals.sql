@@ -2,6 +2,7 @@
 --
 -- organization
 -- start, end   instants, the end exclusive; NULL for no bound. What is beyond is known by the hour of UTC.
+-- teams        slugs, or NULL for all
 -- Result: rule, team, calls.
 WITH refused AS (
     SELECT refusing_scope AS rule, team, count(*) AS calls
@@ -10,6 +11,7 @@ WITH refused AS (
         AND kind = 'refused'
         AND reserved_at >= coalesce(%(start)s::timestamptz, '-infinity')
         AND reserved_at < coalesce(%(end)s::timestamptz, 'infinity')
+        AND (%(teams)s::text[] IS NULL OR team = ANY(%(teams)s))
     GROUP BY refusing_scope, team
     UNION ALL
     SELECT refusing_scope, team, calls
@@ -17,6 +19,7 @@ WITH refused AS (
     WHERE organization = %(organization)s
         AND hour >= coalesce(%(start)s::timestamptz, '-infinity')
         AND hour < coalesce(%(end)s::timestamptz, 'infinity')
+        AND (%(teams)s::text[] IS NULL OR team = ANY(%(teams)s))
 )
 SELECT rule, team, sum(calls)::bigint
 FROM refused
