@@ -7,15 +7,28 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
+from control_plane.api.token_views import TokenViewSet
 from control_plane.api.views import HealthView, NoSuchAddressView
 from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
+from control_plane.catalog.price_import_view import PriceImportView
 from control_plane.catalog.views import DeploymentViewSet, DiscountViewSet, ModelViewSet, PriceViewSet, ProviderViewSet
 from control_plane.dashboard.exports import team_months
 from control_plane.keys.views import KeyViewSet
 from control_plane.routing.views import AliasViewSet
-from control_plane.teams.views import OrganizationView, TeamViewSet
+from control_plane.teams.views import (
+    DepartmentViewSet,
+    MembershipViewSet,
+    OrganizationsView,
+    OrganizationView,
+    PersonViewSet,
+    TeamViewSet,
+)
 
 router = SimpleRouter(trailing_slash=False)
+router.register("tokens", TokenViewSet)
+router.register("departments", DepartmentViewSet)
+router.register("memberships", MembershipViewSet)
+router.register("people", PersonViewSet)
 router.register("teams", TeamViewSet)
 router.register("providers", ProviderViewSet)
 router.register("models", ModelViewSet)
@@ -36,9 +49,12 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/health", HealthView.as_view()),
     path("api/v1/organization", OrganizationView.as_view({"get": "retrieve", "patch": "partial_update"})),
+    path("api/v1/organizations", OrganizationsView.as_view()),
+    path("api/v1/prices/import", PriceImportView.as_view()),
     path("api/v1/", include(router.urls)),
     path("api/v1/", include("control_plane.ledger.urls")),
     path("api/v1/", include("control_plane.forecasts.urls")),
     path("api/v1/", include("control_plane.alerts.urls")),
+    path("api/v1/", include("control_plane.releases.urls")),
     re_path("^api/v1/", NoSuchAddressView.as_view()),
 ]

@@ -7,7 +7,7 @@ from typing import Any
 from rest_framework import serializers
 
 from control_plane.alerts import services
-from control_plane.alerts.models import Webhook
+from control_plane.alerts.models import Delivery, Webhook
 from control_plane.api.serializers import StrictSerializer
 
 
@@ -33,3 +33,19 @@ class WebhookSerializer(StrictSerializer[Webhook]):
     def to_representation(self, instance: Webhook) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(instance)
         return shown | ({"secret": self._secret} if self._secret else {})
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    """An alert on its way to a webhook, with what the alert says."""
+
+    title = serializers.CharField(source="alert.title")
+    subject = serializers.CharField(source="alert.subject")
+    period = serializers.CharField(source="alert.period")
+    url = serializers.CharField(source="webhook.url")
+
+    class Meta:
+        model = Delivery
+        fields = (
+            *("id", "title", "subject", "period", "webhook", "url", "state", "attempts", "http_status", "error"),
+            *("next_attempt_at", "delivered_at", "created_at"),
+        )

@@ -112,7 +112,10 @@ class OrganizationViewSet(
     filters: ClassVar[dict[str, str]] = {}
 
     def get_queryset(self) -> QuerySet[Row]:
-        rows = super().get_queryset().filter(**{self.organization_path: self.organization})
+        return self.seen(super().get_queryset().filter(**{self.organization_path: self.organization}))
+
+    def seen(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+        """What the caller sees of the rows, and for a list has asked for."""
         rows = visible(rows, self.person)
         return rows.filter(**self._chosen()) if self.action == "list" else rows
 
@@ -166,7 +169,8 @@ class OrganizationViewSet(
             raise ParseError("The cursor or a filter has a value that cannot be compared.") from error
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.action in ("create", "retrieve", "partial_update") and response.status_code < 400:
+        with_etag = self.action in ("create", "retrieve", "partial_update") and isinstance(response, Response)
+        if with_etag and response.status_code < 400:
             response["etag"] = self._etag_of(response.data)
         return super().finalize_response(request, response, *args, **kwargs)
 

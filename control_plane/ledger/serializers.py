@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from control_plane.api.callers import caller_of
 from control_plane.api.serializers import StrictSerializer
-from control_plane.ledger.models import EVENT_KINDS, UsageEvent
+from control_plane.ledger.models import EVENT_KINDS, DeadLetter, Reconciliation, UsageEvent
 from control_plane.ledger.periods import instant_from
 from control_plane.ledger.spend import GROUP_COLUMNS, GROUPS, GroupBy, Question
 
@@ -122,3 +122,28 @@ class EventSerializer(serializers.ModelSerializer[UsageEvent]):
 
     def to_representation(self, instance: UsageEvent) -> dict[str, Any]:
         return {name: None if value == "" else value for name, value in super().to_representation(instance).items()}
+
+
+class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
+    """What the ledger could not take, and why."""
+
+    payload = serializers.SerializerMethodField()
+
+    class Meta:
+        model = DeadLetter
+        fields = ("id", "entry_id", "type", "reason", "deliveries", "payload", "created_at")
+
+    def get_payload(self, letter: DeadLetter) -> str:
+        return bytes(letter.payload).decode(errors="backslashreplace")
+
+
+class BooksSerializer(serializers.ModelSerializer[Reconciliation]):
+    """Whether events, their sums and Redis agree: `difference` is null where they do."""
+
+    class Meta:
+        model = Reconciliation
+        fields = ("checked_at", "difference", "since")
+
+    def to_representation(self, instance: Reconciliation) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance)
+        return shown | {"difference": shown["difference"] or None}

@@ -6,9 +6,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from control_plane.api.serializers import StrictSerializer, WholeNumberField
+from control_plane.api.serializers import OwnedBySlug, StrictSerializer, WholeNumberField
 from control_plane.teams import services
-from control_plane.teams.models import MAX_PREFERRED, TIERS, Organization, Team
+from control_plane.teams.models import MAX_PREFERRED, TIERS, Department, Organization, Team
 
 
 class OrganizationSerializer(StrictSerializer[Organization]):
@@ -30,6 +30,8 @@ class TeamSerializer(StrictSerializer[Team]):
 
     slug = serializers.CharField(max_length=63)
     name = serializers.CharField(max_length=100)
+    department = OwnedBySlug(slug_field="slug", queryset=Department.objects.all(), allow_null=True, default=None)
+    cost_centre = serializers.CharField(max_length=64, allow_blank=True, default="")
     tier = serializers.ChoiceField(choices=TIERS, default="normal")
     models = serializers.ListField(
         source="allowed_models", child=serializers.CharField(max_length=128), allow_null=True, default=None

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from control_plane.live import announce_change
 from control_plane.rows import change_row, create_row
-from control_plane.teams.models import Organization, Team
+from control_plane.teams.models import Department, Organization, Team
 from control_plane.teams.selectors import validate_organization, validate_team
 from kong_plugins.llm.release import Tier
 from kong_plugins.llm.windows import PeriodKind
@@ -40,6 +40,8 @@ class OrganizationFields(OrganizationChanges):
 
 class TeamChanges(TypedDict, total=False):
     name: str
+    department: Department | None
+    cost_centre: str
     tier: Tier
     allowed_models: list[str] | None
     allowed_providers: list[str] | None

@@ -38,9 +38,10 @@ class Api:
     token: str
     store: Store
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer to one request; `body` is JSON or, as text, sent as it is."""
-        client = Client(headers={"authorization": f"Token {self.token}"}, raise_request_exception=False)
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """The answer to one request; `body` is JSON or, as text, sent as it is; of headers, _ stands for -."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        client = Client(headers={"authorization": f"Token {self.token}"} | named, raise_request_exception=False)
         return client.generic(
             method,
             f"/api/v1/{path}",
