@@ -7,10 +7,13 @@ releases app publishes what is behind.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import F, QuerySet
 from django.dispatch import Signal
 
@@ -18,7 +21,10 @@ from kong_plugins.llm.store import Store
 
 logger = logging.getLogger(__name__)
 
+Row = TypeVar("Row")
+
 VERSION_LEAP: Final = 1_000
+_BATCH: Final = 500
 
 # Sent inside the transaction that changes rows, with `organization_id` and `actor`.
 organization_changed: Final = Signal()
@@ -33,6 +39,27 @@ def live_state() -> Store:
 def announce_change(organization_id: int, *, actor: str) -> None:
     """Say that rows of an organization have changed which gateways must know of; `actor` is who changed them."""
     organization_changed.send(sender=None, organization_id=organization_id, actor=actor)
+
+
+def batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows in parts, each small enough for one trip to Redis."""
+    remaining = iter(rows)
+    while part := list(islice(remaining, _BATCH)):
+        yield part
+
+
+def note_published(rows: QuerySet[Any], versions: Mapping[Any, int]) -> None:
+    """Write down, by primary key, which versions Redis has taken of some of the rows, in one statement. A row that has
+    become newer meanwhile stays behind.
+    """
+    table, key = rows.model._meta.db_table, rows.model._meta.pk
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table} AS behind SET published_version = taken.version "
+            f"FROM unnest(%s::{key.db_type(connection)}[], %s::int[]) AS taken (key, version) "
+            f"WHERE behind.{key.column} = taken.key AND behind.published_version < taken.version",
+            [list(versions), list(versions.values())],
+        )
 
 
 def leap_ahead(behind: QuerySet[Any]) -> bool:

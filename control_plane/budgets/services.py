@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Required, TypedDict, Unpack, get_args
 
 from django.db import transaction
@@ -17,9 +18,10 @@ from control_plane.budgets.selectors import (
     periods_ahead,
     subjects_of,
 )
-from control_plane.live import VERSION_LEAP, announce_change, leap_ahead, live_state
+from control_plane.live import VERSION_LEAP, announce_change, batches, leap_ahead, live_state, note_published
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.release import BudgetUnit, LimitUnit, ScopeKind, Tier
+from kong_plugins.llm.store import Cap
 from kong_plugins.llm.windows import PeriodKind
 
 if TYPE_CHECKING:
@@ -163,26 +165,36 @@ def publish_caps(organization_id: int) -> None:
     behind = list(rows)
     # Read after the versions: an extension that comes meanwhile raises them, and so is published with the next.
     extensions = extensions_by_subject(organization_id)
-    for row in behind:
-        _publish(row, extensions[row.budget_id, row.subject])
+    for some in batches(behind):
+        _publish(some, extensions)
 
 
-def _publish(row: BudgetPeriod, extensions: list[Extension]) -> None:
-    budget = row.budget
-    if live_state().set_cap(
-        budget.organization.slug,
-        budget.reference,
-        row.subject,
-        row.name,
-        cap=row.cap,
+def cap_of(row: BudgetPeriod, extensions: Iterable[Extension]) -> Cap:
+    """A period's cap as gateways are told of it."""
+    return Cap(
+        budget_id=row.budget.reference,
+        subject=row.subject,
+        period_name=row.name,
+        amount=row.cap,
         version=row.version,
-        thresholds_percent=budget.thresholds_percent,
-        extensions=[(extension.amount, extension.expires_at_ms) for extension in extensions],
-    ):
-        BudgetPeriod.objects.filter(pk=row.pk, published_version__lt=row.version).update(published_version=row.version)
-    elif leap_ahead(BudgetPeriod.objects.filter(pk=row.pk, version=row.version)):
+        thresholds_percent=tuple(row.budget.thresholds_percent),
+        extensions=tuple((extension.amount, extension.expires_at_ms) for extension in extensions),
+    )
+
+
+def _publish(rows: Sequence[BudgetPeriod], extensions: Mapping[tuple[int, str], list[Extension]]) -> None:
+    """Bring some caps of one organization to the gateways in one trip. One of which Redis has a newer version leaps
+    ahead of it."""
+    caps = [cap_of(row, extensions.get((row.budget_id, row.subject), ())) for row in rows]
+    taken = live_state().set_caps(rows[0].budget.organization.slug, caps)
+    new = {row.pk: row.version for row, is_taken in zip(rows, taken, strict=True) if is_taken}
+    note_published(BudgetPeriod.objects.all(), new)
+    refused = [row for row, is_taken in zip(rows, taken, strict=True) if not is_taken]
+    leaping = [row for row in refused if leap_ahead(BudgetPeriod.objects.filter(pk=row.pk, version=row.version))]
+    for row in leaping:
         row.version += VERSION_LEAP
-        _publish(row, extensions)
+    if leaping:
+        _publish(leaping, extensions)
 
 
 def mark_caps_behind(organization_id: int) -> None:

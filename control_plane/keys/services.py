@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -13,7 +14,7 @@ from django.utils import timezone
 from control_plane.catalog.selectors import validate_model_names
 from control_plane.keys.models import VirtualKey
 from control_plane.keys.selectors import key_record, validate_own_tier
-from control_plane.live import VERSION_LEAP, announce_change, leap_ahead, live_state
+from control_plane.live import VERSION_LEAP, announce_change, batches, leap_ahead, live_state, note_published
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.keys import issue_key, key_digest
 from kong_plugins.llm.release import Tier
@@ -90,16 +91,21 @@ def publish_keys(organization_id: int) -> None:
     rows = VirtualKey.objects.select_related("team__organization").filter(
         team__organization_id=organization_id, published_version__lt=F("version")
     )
-    for key in rows:
-        _publish(key)
+    for keys in batches(rows.iterator(chunk_size=1_000)):
+        _publish(keys)
 
 
-def _publish(key: VirtualKey) -> None:
-    if live_state().put_key(key_record(key)):
-        VirtualKey.objects.filter(pk=key.pk, published_version__lt=key.version).update(published_version=key.version)
-    elif leap_ahead(VirtualKey.objects.filter(pk=key.pk, version=key.version)):
+def _publish(keys: Sequence[VirtualKey]) -> None:
+    """Bring some keys to the gateways in one trip. One of which Redis has a newer version leaps ahead of it."""
+    taken = live_state().put_keys(map(key_record, keys))
+    new = {key.pk: key.version for key, is_taken in zip(keys, taken, strict=True) if is_taken}
+    note_published(VirtualKey.objects.all(), new)
+    refused = [key for key, is_taken in zip(keys, taken, strict=True) if not is_taken]
+    leaping = [key for key in refused if leap_ahead(VirtualKey.objects.filter(pk=key.pk, version=key.version))]
+    for key in leaping:
         key.version += VERSION_LEAP
-        _publish(key)
+    if leaping:
+        _publish(leaping)
 
 
 def mark_keys_behind(organization_id: int) -> None:

@@ -19,11 +19,12 @@ from django.db.models import F
 
 from control_plane.budgets.models import BudgetPeriod
 from control_plane.budgets.selectors import now_ms
+from control_plane.budgets.services import cap_of
 from control_plane.leases import lease
 from control_plane.ledger.counters import CLOSING_MS, CountedSpan, ledger_sums, running_spans
 from control_plane.ledger.ingest import wait_for_turn
 from control_plane.ledger.models import UsageEvent
-from control_plane.live import live_state
+from control_plane.live import batches, live_state
 from control_plane.releases.services import publish_everything
 from control_plane.teams.models import Organization
 from kong_plugins.llm.recovery import Recovery
@@ -82,13 +83,8 @@ def _publish_ended(organization: Organization) -> None:
         ends_at_ms__range=(at_ms - CLOSING_MS + 1, at_ms),
         published_version__gt=0,
     )
-    for period in ended:
-        live_state().set_cap(
-            *(organization.slug, period.budget.reference, period.subject, period.name),
-            cap=period.cap,
-            version=period.version,
-            thresholds_percent=period.budget.thresholds_percent,
-        )
+    for periods in batches(ended):
+        live_state().set_caps(organization.slug, [cap_of(period, ()) for period in periods])
 
 
 def _correct_when_drained(organization: Organization, recovery: Recovery, give_up_s: float) -> int:

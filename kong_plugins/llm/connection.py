@@ -6,7 +6,7 @@ Everything that goes through it may be repeated, so a call whose answer was lost
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -50,8 +50,21 @@ class Connection:
 
     def run(self, name: str, names: list[str], arguments: list[Any]) -> Any:
         """Run one of our scripts; raises StoreUnavailable."""
-        script = self._scripts.get(name) or self._scripts.setdefault(name, _Script(script_source(name, self._clock)))
+        script = self._script(name)
         return self.call(lambda: script.run(self.redis, names, arguments))
+
+    def run_each(self, name: str, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        """Run one of our scripts many times over in one trip, each time with (names, arguments), and return the results
+        in this order. The runs are not one transaction: others may come between them.
+
+        Raises:
+            StoreUnavailable: some of the runs may have been made.
+        """
+        script = self._script(name)
+        return self.call(lambda: script.run_each(self.redis, calls))
+
+    def _script(self, name: str) -> _Script:
+        return self._scripts.get(name) or self._scripts.setdefault(name, _Script(script_source(name, self._clock)))
 
     def call(self, work: Callable[[], _Answer]) -> _Answer:
         """Do it, and once more if the connection failed; raises StoreUnavailable, and at once where others were just
@@ -135,3 +148,12 @@ class _Script:
             return client.evalsha(self._digest, len(names), *names, *arguments)
         except NoScriptError:
             return client.eval(self._source, len(names), *names, *arguments)
+
+    def run_each(self, client: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        """The source goes ahead of the calls, since the first that Redis does not know would leave all undone."""
+        pipeline = client.pipeline(transaction=False)
+        pipeline.script_load(self._source)
+        for names, arguments in calls:
+            pipeline.evalsha(self._digest, len(names), *names, *arguments)
+        results: list[Any] = pipeline.execute()
+        return results[1:]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -61,6 +61,19 @@ class PeriodEnd(msgspec.Struct, frozen=True):
     spent: int | None = None
 
 
+class Cap(NamedTuple):
+    """A budget's cap for one subject in one period. Each extension is an amount that is added until an instant, in
+    Unix milliseconds of Redis' clock."""
+
+    budget_id: str
+    subject: str
+    period_name: str
+    amount: int
+    version: int
+    thresholds_percent: tuple[int, ...]
+    extensions: tuple[tuple[int, int], ...] = ()
+
+
 class StreamEntry(msgspec.Struct, frozen=True):
     """One event as it lies in the stream; `deliveries` counts how often a consumer has been given it."""
 
@@ -97,9 +110,14 @@ class Store:
 
     def put_key(self, record: KeyRecord) -> bool:
         """Make a key's record live; False where a newer version already is."""
-        return bool(
-            self.connection.run("put_key", [key_name(record.id)], [record.version, msgspec.json.encode(record)])
-        )
+        return self.put_keys([record])[0]
+
+    def put_keys(self, records: Iterable[KeyRecord]) -> list[bool]:
+        """Make keys' records live, in one trip; False for each of which a newer version already is."""
+        calls: list[tuple[list[str], list[Any]]] = [
+            ([key_name(record.id)], [record.version, msgspec.json.encode(record)]) for record in records
+        ]
+        return [bool(result) for result in self.connection.run_each("put_key", calls)]
 
     def get_key(self, key_id: str) -> KeyRecord | None:
         data = self.connection.call(lambda: self._redis.get(key_name(key_id)))
@@ -141,17 +159,20 @@ class Store:
 
         Each extension is an amount that is added to the cap until an instant, in Unix milliseconds of Redis' clock.
         """
-        check_amount(cap)
-        arguments = [
-            cap,
-            version,
-            _thresholds(thresholds_percent),
-            _threshold_identity(organization, budget_id, subject, period_name),
-            ",".join(f"{amount}:{until_ms}" for amount, until_ms in extensions),
+        new = Cap(budget_id, subject, period_name, cap, version, tuple(thresholds_percent), tuple(extensions))
+        return self.set_caps(organization, [new])[0]
+
+    def set_caps(self, organization: str, caps: Iterable[Cap]) -> list[bool]:
+        """Set many caps of an organization in one trip; False for each of which a newer version is there already."""
+        shared = [live_name(organization, name) for name in ("events", "waiting")]
+        calls = [
+            (
+                [budget_name(organization, cap.budget_id, cap.subject, cap.period_name), *shared],
+                _cap_words(organization, cap),
+            )
+            for cap in caps
         ]
-        names = [budget_name(organization, budget_id, subject, period_name)]
-        names += [live_name(organization, name) for name in ("events", "waiting")]
-        return bool(self.connection.run("set_cap", names, arguments))
+        return [bool(result) for result in self.connection.run_each("set_cap", calls)]
 
     def budget_state(
         self,
@@ -305,6 +326,18 @@ class Store:
         rows = self._redis.xpending_range(stream, GROUP, entries[0][0], entries[-1][0], len(entries), consumer)
         deliveries = {row["message_id"]: row["times_delivered"] for row in rows}
         return [_entry(entry_id, fields, deliveries.get(entry_id, 1)) for entry_id, fields in entries if fields]
+
+
+def _cap_words(organization: str, cap: Cap) -> list[Any]:
+    """What the script that sets a cap is told."""
+    check_amount(cap.amount)
+    return [
+        cap.amount,
+        cap.version,
+        _thresholds(cap.thresholds_percent),
+        _threshold_identity(organization, cap.budget_id, cap.subject, cap.period_name),
+        ",".join(f"{amount}:{until_ms}" for amount, until_ms in cap.extensions),
+    ]
 
 
 def _threshold_identity(organization: str, budget_id: str, subject: str, period_name: str) -> str:
