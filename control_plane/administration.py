@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
+from django.contrib.admin.utils import get_fields_from_path
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Model, QuerySet
@@ -18,7 +19,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
 
-from control_plane.rights.person import person_of
+from control_plane.rights.person import NOBODY, Person, person_of
 from control_plane.rights.rules import Action
 from control_plane.rights.scope import changeable_fields, may, reachable, require, visible
 
@@ -50,9 +51,14 @@ class ServiceForm(_Form[Row]):
     """A form whose `fixed` fields can be filled in once and never changed."""
 
     fixed: ClassVar[tuple[str, ...]] = ()
+    # Who fills it in; `ServiceAdmin.get_form` says so.
+    person: ClassVar[Person] = NOBODY
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            if isinstance(field, OffersNames):
+                field.offer_to(self.person)
         adding = self.instance._state.adding
         for name in self.fixed:
             self.fields[name].disabled = not adding
@@ -69,6 +75,21 @@ class ServiceForm(_Form[Row]):
     def changes(self) -> dict[str, Any]:
         """The fields that the person has changed, with their new values."""
         return {name: self.cleaned_data[name] for name in self.changed_data}
+
+
+class OffersNames:
+    """A field of a form that offers the names of rows: those that the person sees."""
+
+    def offer_to(self, person: Person) -> None:
+        raise NotImplementedError
+
+
+class VisibleRelatedFilter(admin.RelatedFieldListFilter):
+    """Filters a list by a related row, of which it offers those that the person sees."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        rows = visible(field.remote_field.model._default_manager.all(), person_of(request.user))
+        return [(row.pk, str(row)) for row in rows]
 
 
 class PartsWidget(forms.MultiWidget):
@@ -109,6 +130,19 @@ class ServiceAdmin(_Admin[Row]):
         kwargs["queryset"] = visible(rows, person_of(request.user))
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
+    def get_form(self, request: HttpRequest, obj: Row | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.person = person_of(request.user)
+        return form
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        return [self._offering_what_is_seen(each) for each in super().get_list_filter(request)]
+
+    def _offering_what_is_seen(self, chosen: Any) -> Any:
+        if not isinstance(chosen, str) or not get_fields_from_path(self.model, chosen)[-1].is_relation:
+            return chosen
+        return (chosen, VisibleRelatedFilter)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Row | None = None) -> Any:
         """Also what the person may not change of this row."""
         shown = tuple(super().get_readonly_fields(request, obj))
@@ -131,8 +165,10 @@ class ServiceAdmin(_Admin[Row]):
         person = person_of(request.user)
         if obj is None:
             return may(person, action, self.model)
-        primary_key = getattr(obj, "pk", obj)
-        rows: QuerySet[Any] = self.model._default_manager.filter(pk=primary_key)
+        try:
+            rows: QuerySet[Any] = self.model._default_manager.filter(pk=getattr(obj, "pk", obj))
+        except (ValueError, ValidationError):
+            return False  # no such primary key can be
         return reachable(rows, person, action).exists()
 
     def save_model(self, request: HttpRequest, obj: Row, form: Any, change: bool) -> None:
@@ -211,6 +247,9 @@ class ReadOnlyInline(_Inline):
     extra = 0
     can_delete = False
     show_change_link = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return visible(super().get_queryset(request), person_of(request.user))
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from django.http import HttpRequest
 from django.urls import reverse_lazy
 
 
 def _entry(title: str, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}")}
+    """An entry; one that leads to a list is shown to those who may see rows of its kind."""
+    entry: dict[str, Any] = {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{view}")}
+    app_label, *model = view.removesuffix("_changelist").split("_")
+    return entry | ({"permission": partial(_sees, f"{app_label}.view_{model[0]}")} if model else {})
+
+
+def _sees(permission: str, request: HttpRequest) -> bool:
+    user: Any = request.user
+    sees: bool = user.has_perm(permission)
+    return sees
 
 
 NAVIGATION: list[dict[str, Any]] = [

@@ -20,6 +20,8 @@ from control_plane.alerts import services
 from control_plane.alerts.delivery import send_trial, try_again
 from control_plane.alerts.models import Delivery, Webhook
 from control_plane.amounts import amount_text
+from control_plane.rights.person import person_of
+from control_plane.rights.scope import changeable
 
 
 class WebhookForm(SecretForm[Webhook]):
@@ -119,7 +121,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
 
     @admin.action(description="Try again now", permissions=["retry"])
     def retry(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
-        number = try_again(deliveries)
+        number = try_again(changeable(deliveries, person_of(request.user)))
         messages.success(
             request, f"{number} to be tried again within seconds." if number else "All of these have arrived."
         )

@@ -12,6 +12,8 @@ from rest_framework import serializers
 
 from control_plane.amounts import usd_from_text, usd_text
 from control_plane.api.callers import Caller, caller_of
+from control_plane.rights.person import person_of
+from control_plane.rights.scope import visible
 from kong_plugins.llm.money import nusd_from_usd
 
 if TYPE_CHECKING:
@@ -84,12 +86,13 @@ class StrictSerializer(serializers.Serializer[Row]):
 
 
 class OwnedBySlug(serializers.SlugRelatedField[Row]):
-    """A reference by name to a row of the caller's own organization."""
+    """A reference by name to a row of the caller's own organization that the caller sees; any other is as none."""
 
     def get_queryset(self) -> QuerySet[Row]:
         queryset = super().get_queryset()
         assert queryset is not None
-        return queryset.filter(organization=caller_of(self.context["request"]).organization)
+        caller = caller_of(self.context["request"])
+        return visible(queryset.filter(organization=caller.organization), person_of(caller.user))
 
 
 class WholeNumberField(serializers.IntegerField):

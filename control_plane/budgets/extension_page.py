@@ -63,7 +63,7 @@ class ExtensionForm(ServiceForm[Extension]):
         super().__init__(*args, **kwargs)
         if "budget" in self.fields:
             field: Any = self.fields["budget"]
-            field.queryset = Budget.objects.filter(active=True)
+            field.queryset = field.queryset.filter(active=True)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -109,9 +109,7 @@ class ExtensionAdmin(ServiceAdmin[Extension]):
         return False
 
     def has_revoke_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        user: Any = request.user
-        allowed: bool = user.has_perm("budgets.change_extension")
-        return allowed
+        return self._may(request, "change", object_id)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Extension | None = None) -> Any:
         return self.readonly_fields if obj else ()

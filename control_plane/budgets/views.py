@@ -14,6 +14,7 @@ from control_plane.api.views import OrganizationViewSet
 from control_plane.budgets.extensions import revoke_extension
 from control_plane.budgets.models import Budget, Extension, Limit
 from control_plane.budgets.serializers import BudgetSerializer, ExtensionSerializer, LimitSerializer
+from control_plane.rights.scope import visible
 
 
 class BudgetViewSet(OrganizationViewSet[Budget]):
@@ -37,7 +38,7 @@ class ExtensionViewSet(OrganizationViewSet[Extension]):
         return super().get_queryset().filter(budget=self.kwargs["budget_id"])
 
     def get_serializer_context(self) -> dict[str, Any]:
-        own = Budget.objects.filter(organization=self.organization)
+        own = visible(Budget.objects.filter(organization=self.organization), self.person)
         return {**super().get_serializer_context(), "budget": get_object_or_404(own, pk=self.kwargs["budget_id"])}
 
     @action(detail=True, methods=["post"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from functools import partial
 from typing import Any, ClassVar, Final
 
 from django import forms
+from django.db.models import QuerySet
 from unfold.widgets import (
     UnfoldAdminDecimalFieldWidget,
     UnfoldAdminSelect2MultipleWidget,
@@ -16,7 +16,7 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
-from control_plane.administration import PartsWidget, ServiceForm
+from control_plane.administration import OffersNames, PartsWidget, ServiceForm
 from control_plane.catalog.credentials import checked_credential
 from control_plane.catalog.models import (
     MAX_STAND_INS,
@@ -30,6 +30,8 @@ from control_plane.catalog.models import (
 from control_plane.catalog.price_book import price_of
 from control_plane.catalog.price_text import Amounts, amounts_from, lines_of
 from control_plane.catalog.selectors import validate_stand_ins
+from control_plane.rights.person import Person
+from control_plane.rights.scope import visible
 from kong_plugins.llm.money import nusd_from_usd, usd_from_nusd
 
 _COLUMNS: Final = (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)
@@ -48,14 +50,17 @@ class UsdFormField(forms.DecimalField):
         return None if amount_usd is None else nusd_from_usd(amount_usd)
 
 
-class _AllowedField(forms.MultipleChoiceField):
+class _AllowedField(OffersNames, forms.MultipleChoiceField):
     """Which rows may be used, by name; none chosen means all."""
 
     rows: ClassVar[type[Model | Provider]]
 
     def __init__(self, **kwargs: Any) -> None:
         usual = {"required": False, "widget": UnfoldAdminSelect2MultipleWidget, "help_text": "None chosen means all."}
-        super().__init__(choices=partial(_choices, self.rows), **(usual | kwargs))
+        super().__init__(**(usual | kwargs))
+
+    def offer_to(self, person: Person) -> None:
+        self.choices = _choices(self.rows, person)
 
     def clean(self, value: Any) -> Any:
         return super().clean(value) or None
@@ -174,7 +179,7 @@ class ModelForm(ServiceForm[Model]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        models = Model.objects.exclude(pk=self.instance.pk)
+        models = visible(Model.objects.exclude(pk=self.instance.pk), self.person)
         if not self.instance._state.adding:
             models = models.filter(organization=self.instance.organization_id)
         names = list(models.order_by("name").values_list("name", flat=True).distinct())
@@ -275,8 +280,9 @@ class DeploymentForm(ServiceForm[Deployment]):
         return {name: value for name, value in super().changes.items() if name not in PRICE_INPUTS}
 
 
-def _choices(rows: type[Model | Provider]) -> list[tuple[str, str]]:
-    names = rows._default_manager.order_by("name").values_list("name", flat=True).distinct()
+def _choices(rows: type[Model | Provider], person: Person) -> list[tuple[str, str]]:
+    seen: QuerySet[Any] = visible(rows._default_manager.all(), person)
+    names = seen.order_by("name").values_list("name", flat=True).distinct()
     return [(name, name) for name in names]
 
 

@@ -19,6 +19,8 @@ from control_plane.catalog.price_text import (
     piece_rate_from,
     piece_usd_text,
 )
+from control_plane.rights.person import person_of
+from control_plane.rights.scope import visible
 from kong_plugins.llm.prices import TOKEN_RATES
 from kong_plugins.llm.usage import STANDARD_TIER
 
@@ -109,7 +111,9 @@ class OwnedDeployment(serializers.PrimaryKeyRelatedField[Deployment]):
     """The id of a deployment of the caller's own organization."""
 
     def get_queryset(self) -> Any:
-        return Deployment.objects.filter(model__organization=self.context["request"].auth.organization)
+        token = self.context["request"].auth
+        rows = Deployment.objects.filter(model__organization=token.organization)
+        return visible(rows, person_of(token.user))
 
 
 class PriceSerializer(StrictSerializer[Price]):

@@ -21,6 +21,8 @@ from control_plane.ledger.models import DeadLetter, HourRollup, Reconciliation, 
 from control_plane.ledger.refusals_page import RefusalsPage
 from control_plane.ledger.selectors import REMARKED, REMARKS
 from control_plane.ledger.spend_page import SpendPage
+from control_plane.rights.person import person_of
+from control_plane.rights.scope import visible
 from control_plane.teams.models import Team
 
 
@@ -43,7 +45,9 @@ class NamedFilter(admin.SimpleListFilter):
     name_field: str
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = self.names._default_manager.order_by(self.name_field).values_list(self.name_field, flat=True)
+        rows: QuerySet[Any] = self.names._default_manager.all()
+        seen = visible(rows, person_of(request.user))
+        names = seen.order_by(self.name_field).values_list(self.name_field, flat=True)
         return [(name, name) for name in names.distinct()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

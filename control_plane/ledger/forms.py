@@ -11,6 +11,8 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from control_plane.ledger.periods import SPANS, Days
 from control_plane.ledger.spend import GROUP_COLUMNS
+from control_plane.rights.person import Person
+from control_plane.rights.scope import visible
 from control_plane.teams.models import Organization
 
 _MOST_DAYS: Final = 400
@@ -18,7 +20,7 @@ _SPAN_NAMES: Final = {name: label for name, (label, _) in SPANS.items()} | {"cus
 
 
 class SpanForm(forms.Form):
-    """One of `SPANS`, or "custom" with its first and last day."""
+    """One of `SPANS`, or "custom" with its first and last day, of an organization that the person sees."""
 
     organization = forms.ModelChoiceField(
         Organization.objects.all(), to_field_name="slug", empty_label=None, widget=UnfoldAdminSelectWidget
@@ -29,6 +31,11 @@ class SpanForm(forms.Form):
 
     # What was wrong with the question that this one stands in for.
     complaints: Sequence[str] = ()
+
+    def __init__(self, *args: Any, person: Person, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field: Any = self.fields["organization"]
+        field.queryset = visible(field.queryset, person)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}

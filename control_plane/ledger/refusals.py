@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -36,19 +36,21 @@ class ShadowRefusals(Refusals):
 
 
 def refusals(
-    organization: str, *, start: datetime | None, end: datetime | None, teams: Sequence[str] | None = None
+    organization: str, *, start: datetime | None, end: datetime | None, teams: Collection[str] | None = None
 ) -> list[Refusals]:
     """What was refused from `start` until before `end`, of some teams or of all, the most frequent first."""
     rows = _rows("refusals", organization, start, end, teams)
     return [Refusals(rule=rule, team=team, calls=calls) for rule, team, calls in rows]
 
 
-def shadow_refusals(organization: str, *, start: datetime | None, end: datetime | None) -> list[ShadowRefusals]:
+def shadow_refusals(
+    organization: str, *, start: datetime | None, end: datetime | None, teams: Collection[str] | None = None
+) -> list[ShadowRefusals]:
     """What would have been refused of the calls that were admitted from `start` until before `end`, the most frequent
     first. One call can be in several lines."""
     return [
         ShadowRefusals(rule=rule, team=team, calls=calls, amount_nusd=amount_nusd, unpriced=unpriced)
-        for rule, team, calls, amount_nusd, unpriced in _rows("shadow_refusals", organization, start, end)
+        for rule, team, calls, amount_nusd, unpriced in _rows("shadow_refusals", organization, start, end, teams)
     ]
 
 
@@ -78,7 +80,7 @@ def keep_refusal_counts(organization: str, *, hours: int) -> None:
 
 
 def _rows(
-    name: str, organization: str, start: datetime | None, end: datetime | None, teams: Sequence[str] | None = None
+    name: str, organization: str, start: datetime | None, end: datetime | None, teams: Collection[str] | None = None
 ) -> list[tuple[Any, ...]]:
     asked = {"organization": organization, "start": start, "end": end, "teams": None if teams is None else list(teams)}
     with connection.cursor() as cursor:

@@ -25,8 +25,9 @@ class RefusalsPage(SpanPage):
     def answer(self, form: SpanForm, days: Days) -> dict[str, Any]:
         organization = form.cleaned_data["organization"]
         start, end = (day_start(day, organization.zone) for day in days)
+        teams = self.person.teams_seen(organization.slug)
         if form.cleaned_data["mode"] == "shadow":
-            found = shadow_refusals(organization.slug, start=start, end=end)
+            found = shadow_refusals(organization.slug, start=start, end=end, teams=teams)
             return {
                 "title": f"What shadow mode would have refused, {form.span_name.lower()}",
                 "headings": ("Calls", "Have cost"),
@@ -37,7 +38,8 @@ class RefusalsPage(SpanPage):
             "title": f"What was refused, {form.span_name.lower()}",
             "headings": ("Calls",),
             "lines": [
-                (row.rule, row.team, (f"{row.calls:,}",)) for row in refusals(organization.slug, start=start, end=end)
+                (row.rule, row.team, (f"{row.calls:,}",))
+                for row in refusals(organization.slug, start=start, end=end, teams=teams)
             ],
             "nothing": "Nothing was refused in these days.",
         }

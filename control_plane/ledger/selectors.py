@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from django.db.models import Q, Sum
+from django.db.models import Q, QuerySet, Sum
 
 from control_plane.ledger.models import DayRollup
 from control_plane.ledger.spend import CHARGES, GroupBy, Question, spent, with_key_names
 
+# Leaves out of some rows what somebody may not see.
+Seen = Callable[[QuerySet[Any]], QuerySet[Any]]
 # What can befall a call on its way to a provider, and the words for it.
 REMARKED: Final = {
     "degraded": ~Q(degraded_from=""),
@@ -25,6 +27,11 @@ REMARKS: Final = {
     "shadow_refused": "A shadow would have refused it",
     "queued": "Waited in a line",
 }
+
+
+def everything(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Leaves nothing out."""
+    return rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +58,18 @@ def spend_by(
     end: datetime | None,
     zone: ZoneInfo,
     narrowed: Mapping[str, Any] | None = None,
+    seen: Seen = everything,
 ) -> list[Spend]:
     """What calls admitted from `start` until before `end` have used, the dearest first; `narrowed` are look-ups of
     columns in which they have to agree."""
     question = Question(
-        organization=organization, zone=zone, group_by=(group_by,), start=start, end=end, narrowed=narrowed or {}
+        organization=organization,
+        zone=zone,
+        group_by=(group_by,),
+        start=start,
+        end=end,
+        narrowed=narrowed or {},
+        seen=seen,
     )
     rows = spent(question)
     found = [
@@ -65,7 +79,7 @@ def spend_by(
     return sorted(found, key=lambda spend: (-spend.amount_nusd, spend.subject))
 
 
-def spend_by_day(organization: str, *, start: date, end: date) -> dict[date, int]:
+def spend_by_day(organization: str, *, start: date, end: date, seen: Seen = everything) -> dict[date, int]:
     """The nano-USD of each local day with charges, from `start` until before `end`, as far as days are aggregated."""
-    days = DayRollup.objects.filter(CHARGES, organization=organization, day__gte=start, day__lt=end)
+    days = seen(DayRollup.objects.all()).filter(CHARGES, organization=organization, day__gte=start, day__lt=end)
     return dict(days.values_list("day").annotate(Sum("amount_nusd")).order_by("day"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from rest_framework import serializers
@@ -12,6 +13,8 @@ from control_plane.api.serializers import StrictSerializer
 from control_plane.ledger.models import EVENT_KINDS, DeadLetter, Reconciliation, UsageEvent
 from control_plane.ledger.periods import instant_from
 from control_plane.ledger.spend import GROUP_COLUMNS, GROUPS, GroupBy, Question
+from control_plane.rights.person import person_of
+from control_plane.rights.scope import visible
 
 
 class DayOrInstantField(serializers.Field[datetime | None, str, str, Any]):
@@ -94,6 +97,7 @@ class SpendQuery(SpanQuery):
             start=asked["start"],
             end=asked["end"],
             narrowed=narrowed,
+            seen=partial(visible, person=person_of(self.user)),
         )
         if "hour" in question.group_by and not question.is_of_whole_hours:
             raise serializers.ValidationError({"group_by": "By hour, from and to are the beginnings of hours."})

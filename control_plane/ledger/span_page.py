@@ -12,6 +12,8 @@ from unfold.widgets import INPUT_CLASSES
 
 from control_plane.ledger.forms import SpanForm
 from control_plane.ledger.periods import Days
+from control_plane.rights.person import Person, person_of
+from control_plane.rights.scope import visible
 from control_plane.teams.models import Organization
 
 if TYPE_CHECKING:
@@ -30,13 +32,18 @@ class SpanPage(_Page):
     choice: ClassVar[str]
     usual_choice: ClassVar[str]
 
+    @property
+    def person(self) -> Person:
+        return person_of(self.request.user)
+
     def answer(self, form: SpanForm, days: Days) -> dict[str, Any]:
         """What the template is given for a form that is valid."""
         raise NotImplementedError
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
-        first = Organization.objects.first()
+        seen = visible(Organization.objects.all(), self.person)
+        first = seen.first()
         if first is None:
             return context
         form = self._asked(first)
@@ -46,10 +53,10 @@ class SpanPage(_Page):
     def _asked(self, organization: Organization) -> SpanForm:
         """The question, completed; what cannot be understood is answered for this month instead, and said so."""
         usual = {"organization": organization.slug, self.choice: self.usual_choice, "span": "month"}
-        form = self.form_class(usual | self.request.GET.dict())
+        form = self.form_class(usual | self.request.GET.dict(), person=self.person)
         if form.is_valid():
             return form
-        fallback = self.form_class(usual)
+        fallback = self.form_class(usual, person=self.person)
         fallback.is_valid()
         fallback.complaints = [str(message) for messages in form.errors.values() for message in messages]
         return fallback
@@ -64,7 +71,7 @@ class SpanPage(_Page):
             "chosen": form.cleaned_data[self.choice],
             "choices": _links(form, self.choice),
             "spans": _links(form, "span"),
-            "several_organizations": Organization.objects.count() > 1,
+            "several_organizations": visible(Organization.objects.all(), self.person).count() > 1,
         }
 
 

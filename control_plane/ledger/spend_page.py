@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from control_plane.amounts import amount_text, usd_text
@@ -12,6 +13,7 @@ from control_plane.ledger.forms import SpanForm, SpendForm
 from control_plane.ledger.periods import Days, day_start
 from control_plane.ledger.selectors import Spend, spend_by, spend_by_day
 from control_plane.ledger.span_page import SpanPage
+from control_plane.rights.scope import visible
 
 
 class SpendPage(SpanPage):
@@ -25,7 +27,8 @@ class SpendPage(SpanPage):
     def answer(self, form: SpanForm, days: Days) -> dict[str, Any]:
         organization, group_by = form.cleaned_data["organization"], form.cleaned_data["group_by"]
         start, end = (day_start(day, organization.zone) for day in days)
-        rows = spend_by(organization.slug, group_by, start=start, end=end, zone=organization.zone)
+        seen = partial(visible, person=self.person)
+        rows = spend_by(organization.slug, group_by, start=start, end=end, zone=organization.zone, seen=seen)
         total = _total(rows)
         return {
             "title": f"{form.span_name}, by {group_by}",
@@ -33,7 +36,7 @@ class SpendPage(SpanPage):
             "lines": [(row.name or row.subject or "(none)", _cells(row, total.amount_nusd)) for row in rows],
             "total": total,
             "total_cells": _cells(total, total.amount_nusd),
-            "chart": _chart(spend_by_day(organization.slug, start=days[0], end=days[1]), days),
+            "chart": _chart(spend_by_day(organization.slug, start=days[0], end=days[1], seen=seen), days),
         }
 
 

@@ -13,10 +13,12 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from control_plane.administration import PartsWidget, ServiceForm
+from control_plane.administration import OffersNames, PartsWidget, ServiceForm
 from control_plane.catalog.forms import AllowedModelsField, AllowedProvidersField, OrderedNamesField
 from control_plane.catalog.models import Provider
 from control_plane.names import validate_slug
+from control_plane.rights.person import Person
+from control_plane.rights.scope import visible
 from control_plane.teams.models import MAX_PREFERRED, TIERS, Organization, Team, all_tiers
 from control_plane.teams.selectors import validate_organization, validate_team
 from kong_plugins.llm.release import Tier
@@ -47,15 +49,19 @@ class TierModelsWidget(PartsWidget):
         return [(value or {}).get(tier, []) for tier in all_tiers()]
 
 
-class TierModelsField(forms.MultiValueField):
+class TierModelsField(OffersNames, forms.MultiValueField):
     """The models that a tier may use, for each tier; none chosen means all."""
 
     def __init__(self, **kwargs: Any) -> None:
         fields = tuple(AllowedModelsField() for _ in TIERS)
-        widget: Any = TierModelsWidget()
+        super().__init__(fields=fields, widget=TierModelsWidget(), require_all_fields=False, required=False, **kwargs)
+
+    def offer_to(self, person: Person) -> None:
+        fields: Any = self.fields
+        widget: Any = self.widget
         for field, part in zip(fields, widget.widgets, strict=True):
+            field.offer_to(person)
             part.choices = field.choices
-        super().__init__(fields=fields, widget=widget, require_all_fields=False, required=False, **kwargs)
 
     def compress(self, data_list: Any) -> dict[Tier, list[str]]:
         return {tier: names for tier, names in zip(all_tiers(), data_list or (), strict=False) if names}
@@ -130,7 +136,7 @@ class TeamForm(ServiceForm[Team]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = Provider.objects.order_by("name").values_list("name", flat=True).distinct()
+        names = visible(Provider.objects.all(), self.person).order_by("name").values_list("name", flat=True).distinct()
         field: Any = self.fields["preferred_providers"]
         field.offer(names)
 

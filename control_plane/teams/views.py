@@ -24,7 +24,8 @@ class OrganizationView(OrganizationViewSet[Organization]):
     serializer_class = OrganizationSerializer
 
     def get_object(self) -> Organization:
-        return self.organization
+        self.kwargs["pk"] = self.organization.pk
+        return super().get_object()
 
 
 class TeamViewSet(OrganizationViewSet[Team]):
