@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,12 +27,25 @@ def list_from(environment: Mapping[str, str], name: str, default: str = "") -> l
     return [entry.strip() for entry in environment.get(name, default).split(",") if entry.strip()]
 
 
+def count_from(environment: Mapping[str, str], name: str, default: int, *, of: str = "") -> int:
+    """A positive whole number; `of` says of what."""
+    text = environment.get(name, str(default))
+    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+        raise MissingSetting(f"{name} must be a positive whole number{of}, not {text!r}")
+    return int(text)
+
+
 def seconds_from(environment: Mapping[str, str], name: str, default: int) -> int:
     """A positive whole number of seconds."""
-    text = environment.get(name, str(default))
-    if not text.isdecimal() or int(text) == 0:
-        raise MissingSetting(f"{name} must be a positive whole number of seconds, not {text!r}")
-    return int(text)
+    return count_from(environment, name, default, of=" of seconds")
+
+
+def networks_from(environment: Mapping[str, str], name: str) -> list[IPv4Network | IPv6Network]:
+    """The comma-separated addresses and networks of `name`, such as 10.0.0.0/8."""
+    try:
+        return [ip_network(entry) for entry in list_from(environment, name)]
+    except ValueError as error:
+        raise MissingSetting(f"{name} must be addresses or networks such as 10.0.0.0/8: {error}") from error
 
 
 def database_from(url: str) -> dict[str, Any]:

@@ -9,11 +9,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from csp.constants import NONE, SELF
+
 from control_plane.environment import (
     broker_from,
     database_from,
     flag_from,
     list_from,
+    networks_from,
     only_loopback,
     seconds_from,
 )
@@ -32,12 +35,34 @@ DATABASES = {"default": database_from(secret_from(os.environ, "DATABASE_URL"))}
 DEBUG = flag_from(os.environ, "BURSAR_DEBUG")
 ALLOWED_HOSTS = list_from(os.environ, "BURSAR_ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = list_from(os.environ, "BURSAR_CSRF_TRUSTED_ORIGINS")
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not (DEBUG or only_loopback(ALLOWED_HOSTS))
+# Browsers reach it over a network, and thus over HTTPS only.
+_IS_PUBLIC = not (DEBUG or only_loopback(ALLOWED_HOSTS))
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _IS_PUBLIC
+SECURE_HSTS_SECONDS = seconds_from(os.environ, "BURSAR_HSTS_SECONDS", 31_536_000) if _IS_PUBLIC else 0
+# Those who ask for its health stand on its own side of the proxy.
+SECURE_REDIRECT_EXEMPT = ["^api/v1/health"]
+# `protection.known_client` lets the header through from these only.
+TRUSTED_PROXIES = networks_from(os.environ, "BURSAR_TRUSTED_PROXIES")
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# What other names of the domain serve is not ours to decide, nor is the list that browsers come with.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+SESSION_COOKIE_AGE = seconds_from(os.environ, "BURSAR_SESSION_SECONDS", 43_200)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 SESSION_COOKIE_NAME = "bursar_session"
 CSRF_COOKIE_NAME = "bursar_csrf"
 CSRF_COOKIE_HTTPONLY = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 
 ROOT_URLCONF = "control_plane.urls"
 WSGI_APPLICATION = "control_plane.wsgi.application"
@@ -73,7 +98,12 @@ INSTALLED_APPS = [
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 MIDDLEWARE = [
+    "control_plane.protection.known_client",
+    "control_plane.protection.named_request",
+    "control_plane.protection.bounded_body",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "control_plane.protection.narrow_pages",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -108,10 +138,36 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Served from the packages themselves, so that `gunicorn control_plane.wsgi` needs no collectstatic.
+# Served from the packages themselves, or, where it is named, from the folder that collectstatic has filled: compressed,
+# and under names with a hash, so that browsers keep them for good.
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = os.environ.get("BURSAR_STATIC_ROOT") or None
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if STATIC_ROOT
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# Django's own default keeps errors to itself unless DEBUG is set.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "control_plane.protection.RequestIdFilter"}},
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "filters": ["request_id"], "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "django": {"handlers": [], "level": "WARNING", "propagate": True},
+        # What callers got wrong is in the access log.
+        "django.request": {"level": "ERROR"},
+        "control_plane": {"level": "INFO"},
+    },
+}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
 from control_plane.api.token_views import TokenViewSet
-from control_plane.api.views import HealthView, NoSuchAddressView
+from control_plane.api.views import HealthView, LivenessView, NoSuchAddressView
 from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
 from control_plane.catalog.price_import_view import PriceImportView
 from control_plane.catalog.views import DeploymentViewSet, DiscountViewSet, ModelViewSet, PriceViewSet, ProviderViewSet
@@ -48,6 +48,7 @@ urlpatterns = [
     path("admin/exports/team-months.csv", admin.site.admin_view(team_months), name="team-months"),
     path("admin/", admin.site.urls),
     path("api/v1/health", HealthView.as_view()),
+    path("api/v1/health/live", LivenessView.as_view()),
     path("api/v1/organization", OrganizationView.as_view({"get": "retrieve", "patch": "partial_update"})),
     path("api/v1/organizations", OrganizationsView.as_view()),
     path("api/v1/prices/import", PriceImportView.as_view()),

@@ -36,12 +36,12 @@ def _gateway(node: Node) -> Program:
 def _control_plane(plan: Plan) -> Program:
     command = script(
         "gunicorn",
-        "control_plane.wsgi",
+        "--config=python:control_plane.server",
         f"--bind={HOST}:{plan.ports.control_plane}",
         "--workers=1",
-        "--threads=8",
-        "--no-control-socket",
+        "--access-logfile=",
         "--log-level=warning",
+        "control_plane.wsgi",
     )
     return Program(name="control-plane", command=command, environment=plan.control_plane_environment)
 

@@ -192,8 +192,19 @@ class NoSuchAddressView(APIView):
         raise NotFound
 
 
+class LivenessView(APIView):
+    """200 as long as this process answers at all; one that does not is to be started anew."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def get(self, request: Request) -> Response:
+        return Response({"status": "ok"})
+
+
 class HealthView(APIView):
-    """200 when the database and Redis both answer, else 503; needs no token and tells no more."""
+    """200 when the database and Redis both answer, else 503, and no requests are to be sent here for the time being;
+    needs no token and tells no more."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)

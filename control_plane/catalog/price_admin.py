@@ -49,8 +49,8 @@ class UsdPrices:
         """How much more there is to the price than its columns."""
         variants, pieces = price.further.get("variants", ()), price.further.get("unit_nusd", {})
         rates = len(price.further) - ("variants" in price.further) - ("unit_nusd" in price.further) + len(pieces)
-        counts = {"rates": rates, "variants": len(variants)}
-        return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or None
+        counts = {"rate": rates, "variant": len(variants)}
+        return ", ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count) or None
 
 
 _PRICE_COLUMNS = (

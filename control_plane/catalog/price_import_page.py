@@ -32,7 +32,13 @@ def import_page(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         for organization in _administered(request).order_by("slug")
         if (found := look_up(organization.pk, now=timezone.now()))
     ]
-    more = {"title": "List prices", "source": SOURCE, "shown": shown, "book": reverse("admin:catalog_price_changelist")}
+    more = {
+        "title": "List prices",
+        "source": SOURCE,
+        "shown": shown,
+        "has_changes": any(part["changed"] for part in shown),
+        "book": reverse("admin:catalog_price_changelist"),
+    }
     return TemplateResponse(request, "admin/catalog/import_prices.html", context | more)
 
 

@@ -20,7 +20,8 @@ class ReleaseAdmin(ReadOnlyAdmin[Release]):
     list_display = ("number", "organization", "state", "created_by", "created_at", "published_at", "short_checksum")
     list_filter = ("organization", "created_by")
     fields = readonly_fields = (
-        *("organization", "number", "state", "created_by", "created_at", "published_at", "checksum", "document_text"),
+        *("organization", "number", "state", "created_by", "created_at", "published_at"),
+        *("whole_checksum", "document_text"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Release]:
@@ -34,7 +35,11 @@ class ReleaseAdmin(ReadOnlyAdmin[Release]):
     def short_checksum(self, release: Release) -> str:
         return release.checksum[:12]
 
+    @admin.display(description="Checksum")
+    def whole_checksum(self, release: Release) -> SafeString:
+        return format_html('<span class="break-all">{}</span>', release.checksum)
+
     @admin.display(description="Document")
     def document_text(self, release: Release) -> SafeString:
         document = msgspec.json.format(encode_policy(document_of(release)), indent=2)
-        return format_html('<pre class="overflow-x-auto text-xs">{}</pre>', document.decode())
+        return format_html('<pre class="break-all text-xs whitespace-pre-wrap">{}</pre>', document.decode())
