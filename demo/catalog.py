@@ -15,6 +15,8 @@ class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_write_usd_per_mtok: str
     output_usd_per_mtok: str
     cache_write_1h_usd_per_mtok: str | None = None
+    input_audio_usd_per_mtok: str | None = None
+    input_image_usd_per_mtok: str | None = None
     usd_per_piece: dict[str, str] = {}
 
 

@@ -13,6 +13,7 @@ _TITLES: Final = {
     "openai_completions": "OpenAI completions (legacy)",
     "openai_images": "OpenAI images",
     "openai_speech": "OpenAI speech",
+    "openai_transcriptions": "OpenAI transcriptions",
     "anthropic_messages": "Anthropic Messages",
     "gemini": "Gemini",
     "bedrock_converse": "Bedrock Converse",

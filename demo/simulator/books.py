@@ -65,6 +65,8 @@ class Call:
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
     output_tokens: int = 0
+    input_audio_tokens: int = 0
+    input_image_tokens: int = 0
     pieces: dict[str, int] = field(default_factory=dict)
     finished: bool = False
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(15)}")
@@ -81,6 +83,8 @@ class Call:
             cache_write_tokens=self.cache_write_tokens,
             cache_write_1h_tokens=self.cache_write_1h_tokens,
             output_tokens=self.output_tokens,
+            input_audio_tokens=self.input_audio_tokens,
+            input_image_tokens=self.input_image_tokens,
             pieces=self.pieces,
         )
 

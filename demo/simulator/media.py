@@ -9,7 +9,7 @@ import base64
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from demo.catalog import DemoModel
@@ -24,6 +24,7 @@ _MOST_CHARACTERS = 4096
 # https://developers.openai.com/api/docs/guides/image-generation#cost-and-latency, of a square picture
 _IMAGE_TOKENS = {"low": 272, "medium": 1056, "high": 4160}
 _TOKENS_PER_PARTIAL_IMAGE = 100
+_TOKENS_PER_PICTURE = 194
 _CHARACTERS_PER_AUDIO_TOKEN = 2
 
 
@@ -38,6 +39,8 @@ class MediaRequest:
     pieces: dict[str, int]
     stream: bool
     content_type: str = EVENT_STREAM
+    image_tokens: int = 0
+    event: str = "image_generation"
 
 
 class Images:
@@ -50,8 +53,9 @@ class Images:
         self.choices = request.count
         self.tokens = request.output_tokens
         self._is_by_piece = bool(request.pieces)
+        self._event = request.event
         self._call = call
-        call.pieces = request.pieces
+        call.pieces, call.input_image_tokens = request.pieces, request.image_tokens
 
     def whole(self) -> dict[str, Any]:
         data = [{"b64_json": _noise(str(index))} for index in range(self.choices)]
@@ -59,19 +63,22 @@ class Images:
 
     def opening(self) -> bytes:
         self._call.output_tokens = self.tokens
-        return _event("image_generation.partial_image", b64_json=_noise("partial"), partial_image_index=0)
+        return _event(f"{self._event}.partial_image", b64_json=_noise("partial"), partial_image_index=0)
 
     def words(self) -> Iterator[bytes]:
         yield from ()
 
     def closing(self) -> bytes:
-        return _event("image_generation.completed", b64_json=_noise("whole"), usage=self._usage())
+        return _event(f"{self._event}.completed", b64_json=_noise("whole"), usage=self._usage())
 
     def _usage(self) -> dict[str, Any]:
         call = self._call
         return {
             "input_tokens": call.input_tokens,
-            "input_tokens_details": {"text_tokens": call.input_tokens, "image_tokens": 0},
+            "input_tokens_details": {
+                "text_tokens": call.input_tokens - call.input_image_tokens,
+                "image_tokens": call.input_image_tokens,
+            },
             "output_tokens": call.output_tokens,
             "total_tokens": call.input_tokens + call.output_tokens,
         }
@@ -121,6 +128,27 @@ def _read_image(body: dict[str, Any], model: DemoModel) -> MediaRequest:
     return MediaRequest(model, count_tokens(prompt), written_tokens, count, {}, stream)
 
 
+def _read_edit(form: dict[str, Any], model: DemoModel) -> MediaRequest:
+    """Raises: ProviderError: OpenAI would refuse it with status 400."""
+    pictures = [each for name in ("image", "image[]") for each in _listed(form.get(name))]
+    if not pictures or not all(isinstance(each, bytes) for each in pictures):
+        raise invalid("Missing required parameter: 'image'.", "image")
+    prompt = form.get("prompt") if form["operation"] == "edits" else " "
+    numbers = {name: int(form[name]) for name in ("n", "partial_images") if name in form}
+    body = form | numbers | {"prompt": prompt, "stream": form.get("stream") == "true"}
+    request = _read_image(body, model)
+    if request.pieces:
+        return request
+    image_tokens = len(pictures) * _TOKENS_PER_PICTURE
+    return replace(
+        request, input_tokens=request.input_tokens + image_tokens, image_tokens=image_tokens, event="image_edit"
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
 def _read_speech(body: dict[str, Any], model: DemoModel) -> MediaRequest:
     """Raises: ProviderError: OpenAI would refuse it with status 400."""
     text = body.get("input")
@@ -146,4 +174,5 @@ def _event(kind: str, **members: Any) -> bytes:
 
 
 IMAGES = openai_form("openai_images", _read_image, Images)
+EDITS = openai_form("openai_images", _read_edit, Images)
 SPEECH = openai_form("openai_speech", _read_speech, Speech)

@@ -24,11 +24,13 @@ from demo.simulator.embeddings import EMBEDDINGS
 from demo.simulator.errors import ProviderError, incorrect_key, invalid, missing_key, ordered_failure
 from demo.simulator.form import Asked, Form
 from demo.simulator.gemini import GEMINI
-from demo.simulator.media import IMAGES, SPEECH
+from demo.simulator.media import EDITS, IMAGES, SPEECH
 from demo.simulator.messages import MESSAGES
 from demo.simulator.ollama import OLLAMA
+from demo.simulator.parts import is_form, read_form
 from demo.simulator.requests import read_body, requested_model
 from demo.simulator.responses import RESPONSES
+from demo.simulator.transcriptions import TRANSCRIPTIONS
 
 _MOST_REQUEST_BYTES = 64 * 1024 * 1024
 _INLINE_BYTES = 32 * 1024
@@ -46,7 +48,9 @@ _FORMS = {
     "/v1/embeddings": EMBEDDINGS,
     "/v1/completions": COMPLETIONS,
     "/v1/images/generations": IMAGES,
+    "/v1/images/{operation:edits|variations}": EDITS,
     "/v1/audio/speech": SPEECH,
+    "/v1/audio/{operation:transcriptions|translations}": TRANSCRIPTIONS,
     "/v1/messages": MESSAGES,
     "/v2/chat": COHERE,
     "/api/{method:chat|generate}": OLLAMA,
@@ -152,7 +156,7 @@ class Simulator:
         if (failure := self._books.take_failure(account)) is not None:
             raise ordered_failure(failure)
         # Some formats name the model in the path.
-        body = read_body(data) | request.match_info
+        body = (await read_form(request, data) if is_form(request) else read_body(data)) | request.match_info
         served = {name: model for name, model in self._models.items() if form.protocol in model.protocols}
         return body, requested_model(body, served), self._books.behaviour(account)
 

@@ -11,7 +11,6 @@ import msgspec
 
 from kong_plugins.llm.access_tokens import AccessTokens, TokenSource
 from kong_plugins.llm.authorization import Authorizer
-from kong_plugins.llm.body import parse_body
 from kong_plugins.llm.errors import (
     InvalidRequest,
     PolicyUnavailable,
@@ -29,7 +28,7 @@ from kong_plugins.llm.model_list import ListedModel, ModelList, models_at
 from kong_plugins.llm.offers import Call, Offer, Offers, grant_of, granted_facts
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.policies import Policies
-from kong_plugins.llm.protocols import wire_format
+from kong_plugins.llm.protocols import read_body, wire_format
 from kong_plugins.llm.refusals import refusal_of, undecided
 from kong_plugins.llm.requests import Asked, Caller, ModelRequest, check_stored, chosen_user
 from kong_plugins.llm.routes import RoutingTable
@@ -103,7 +102,7 @@ class Admission:
             PolicyUnavailable: nothing can be decided at the moment.
         """
         self._check_size(len(data))
-        body = parse_body(data)
+        body = read_body(protocol, data, caller.content_type)
         path, _, query = asked_at.partition("?")
         asked = Asked(path=path, query=query, betas=caller.betas, options=caller.options)
         request = wire_format(protocol).parse_request(body, asked)

@@ -87,7 +87,8 @@ def caller_with(headers: Headers, principal: Principal, **more: Any) -> Caller:
     return Caller(
         principal=principal,
         content_length=_content_length(headers),
-        content_encoding=_content_encoding(headers),
+        content_encoding=_printable(headers, "content-encoding"),
+        content_type=_printable(headers, "content-type"),
         trace_id=_trace_id(headers),
         betas=_betas(headers),
         options=_options(headers),
@@ -147,9 +148,9 @@ def _options(headers: Headers) -> dict[str, str]:
     return {name: value if value.isprintable() else "unreadable" for name, value in chosen.items()}
 
 
-def _content_encoding(headers: Headers) -> str:
-    """The encodings as named; those whose names could not be printed under a name that nobody accepts."""
-    text = ", ".join(headers.get("content-encoding", ()))
+def _printable(headers: Headers, name: str) -> str:
+    """All that the header says; what could not be printed under a name that nobody accepts."""
+    text = ", ".join(headers.get(name, ()))
     return text if text.isprintable() else "unreadable"
 
 

@@ -52,6 +52,19 @@ class Body(msgspec.Struct, frozen=True):
         member = self.members.get(name)
         return 0 if member is None else member.end - member.start
 
+    def splices(self, changes: Mapping[str, object]) -> tuple[Splice, ...]:
+        """The splices that give each named member its new value, ascending; absent members are inserted in front."""
+        replaced = [
+            Splice(member.start, member.end - member.start, _dump(value))
+            for name, value in changes.items()
+            if (member := self.members.get(name)) is not None
+        ]
+        inserted = [f"{_dump(name)}:{_dump(value)}" for name, value in changes.items() if name not in self.members]
+        if inserted:
+            separator = "," if self.members else ""
+            replaced.append(Splice(self.first_member_at, 0, ",".join(inserted) + separator))
+        return tuple(sorted(replaced))
+
 
 def parse_body(data: bytes) -> Body:
     """Read a request body.
@@ -71,20 +84,6 @@ def parse_body(data: bytes) -> Body:
     except ValueError as error:
         raise InvalidRequest(f"The request body is not valid JSON: {_reason(error)}") from None
     return Body(data=data, members=members, first_member_at=first_at)
-
-
-def splices(body: Body, changes: Mapping[str, object]) -> tuple[Splice, ...]:
-    """The splices that give each named member its new value, ascending; absent members are inserted in front."""
-    replaced = [
-        Splice(member.start, member.end - member.start, _dump(value))
-        for name, value in changes.items()
-        if (member := body.members.get(name)) is not None
-    ]
-    inserted = [f"{_dump(name)}:{_dump(value)}" for name, value in changes.items() if name not in body.members]
-    if inserted:
-        separator = "," if body.members else ""
-        replaced.append(Splice(body.first_member_at, 0, ",".join(inserted) + separator))
-    return tuple(sorted(replaced))
 
 
 def first_members(text: str) -> dict[str, Any]:

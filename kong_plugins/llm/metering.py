@@ -164,9 +164,9 @@ def _priced(meter: Meter, reading: Reading, *, outcome: str) -> Settlement:
 def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
     """The usage, how well it is known, and its amount: the provider's count, or what was sent, or the whole hold."""
     terms = meter.terms
-    if reading.usage is not None:
+    if reading.usage is not None and _is_rated(terms, reading.usage):
         # No answer that tells tokens tells pieces too, and a price may have a rate for either.
-        told = msgspec.structs.replace(reading.usage, units=terms.units)
+        told = msgspec.structs.replace(reading.usage, units=reading.usage.units or terms.units)
         usage = _with_writes(told, meter, reading)
         amount_nusd = _cost_nusd(terms, usage, reading)
         tier = reading.service_tier
@@ -191,6 +191,14 @@ def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
     if sent_tokens is None:
         return bound, "upper_bound", meter.most_nusd
     return bound, "partial", min(meter.most_nusd, terms.worst_cost_nusd(output_tokens))
+
+
+def _is_rated(terms: Terms, usage: Usage) -> bool:
+    """Whether the price has a rate for what the answer counts: it may tell only seconds, where tokens have a price."""
+    price = terms.price
+    if price is None or not usage.units or usage.total_tokens or terms.cost_nusd == 0:
+        return True
+    return any(price.has_rate(name) for name in usage.units)
 
 
 def _cost_nusd(terms: Terms, usage: Usage, reading: Reading) -> int:

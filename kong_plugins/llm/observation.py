@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kong_plugins.llm.body import Body, Splice, parse_body, splices
+from kong_plugins.llm.body import Body, Splice
 from kong_plugins.llm.errors import (
     InvalidRequest,
     ModelNotAllowed,
@@ -44,7 +44,7 @@ from kong_plugins.llm.limits import (
 from kong_plugins.llm.offers import terms_of
 from kong_plugins.llm.outbox import Outbox
 from kong_plugins.llm.policies import Policies
-from kong_plugins.llm.protocols import answer_headers, path_in, wire_format
+from kong_plugins.llm.protocols import answer_headers, path_in, read_body, wire_format
 from kong_plugins.llm.refusals import undecided
 from kong_plugins.llm.requests import Asked, Caller, ModelRequest, check_stored
 from kong_plugins.llm.routes import Candidate, PolicyBehind, RoutingTable
@@ -163,7 +163,7 @@ class Observer:
                 raise RequestTooLarge("")
             if caller.content_encoding.lower() not in ("", "identity"):
                 raise UnsupportedEncoding("")
-            body = parse_body(data)
+            body = read_body(calls.protocol, data, caller.content_type)
             seen = msgspec.structs.replace(seen, body=body)
             own_path = path_in(path, calls.protocol)
             asked = Asked(path=own_path, query=query, betas=caller.betas, options=caller.options)
@@ -241,7 +241,7 @@ def _asking_for_usage(seen: _Seen) -> tuple[Splice, ...]:
     changes = wire_format(seen.calls.protocol).upstream_changes(
         body, request, provider_model=request.model, granted_max_tokens=request.requested_max_tokens or 1
     )
-    return splices(body, {name: value for name, value in changes.items() if name == _ASKS_FOR_USAGE})
+    return body.splices({name: value for name, value in changes.items() if name == _ASKS_FOR_USAGE})
 
 
 def _named(error: InvalidRequest) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from kong_plugins.llm.authorization import Authorizer, Outgoing, authorization_headers
-from kong_plugins.llm.body import Body, splices
+from kong_plugins.llm.body import Body
 from kong_plugins.llm.errors import InvalidRequest, ModelNotAllowed
 from kong_plugins.llm.grants import (
     USEFUL_OUTPUT_TOKENS,
@@ -202,7 +202,7 @@ def grant_of(call: Call, offer: Offer, granted: Granted, *, deadline_ms: int) ->
         granted_max_tokens=terms.max_tokens,
     )
     limits = rate_headers(granted.limits, protocol=call.protocol, now_ms=granted.reserved_at_ms)
-    spliced, target = splices(call.body, changes), _target(call, offer)
+    spliced, target = call.body.splices(changes), _target(call, offer)
     outgoing = Outgoing(host=offer.upstream.host, target=target, body=call.body.data, splices=spliced)
     proof = authorization_headers(offer.deployment, offer.credential, outgoing, now_ms=granted.reserved_at_ms)
     return Grant(

@@ -83,9 +83,10 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     def knows_pieces(self, names: Iterable[str]) -> bool:
         """Whether none of these pieces is of a kind of which others have a rate, and has none itself."""
         kinds = {name.partition(":")[0] for name in self.unit_nusd}
-        return all(name.partition(":")[0] not in kinds or self._has_rate(name) for name in names)
+        return all(name.partition(":")[0] not in kinds or self.has_rate(name) for name in names)
 
-    def _has_rate(self, name: str) -> bool:
+    def has_rate(self, name: str) -> bool:
+        """Whether a kind of piece, or a finer or coarser one of it, has a rate."""
         return any(f"{name}:".startswith(f"{rated}:") or rated.startswith(f"{name}:") for rated in self.unit_nusd)
 
     def piece_nusd(self, name: str) -> int:

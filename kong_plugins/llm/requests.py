@@ -29,6 +29,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     principal: Principal
     content_length: int | None = None
     content_encoding: str = ""
+    content_type: str = ""
     trace_id: str | None = None
     betas: tuple[str, ...] = ()
     options: dict[str, str] = {}

@@ -69,7 +69,7 @@ def _all_at(base_url: str, *protocols: str, key_header: KeyHeader = "bearer") ->
 
 _OPENAI: Final = (
     *("openai_chat", "openai_responses", "openai_embeddings", "openai_completions"),
-    *("openai_images", "openai_speech"),
+    *("openai_images", "openai_speech", "openai_transcriptions"),
 )
 
 VENDORS: Final[Mapping[str, Vendor]] = {
@@ -151,9 +151,10 @@ VENDORS: Final[Mapping[str, Vendor]] = {
         docs="https://console.groq.com/docs/openai",
         formats=_all_at(
             "https://api.groq.com/openai/v1",
-            *("openai_chat", "openai_responses", "openai_speech"),
+            *("openai_chat", "openai_responses", "openai_speech", "openai_transcriptions"),
         ),
         prices="groq",
+        notes="Transcriptions tell no usage, so each is charged what is held for it.",
     ),
     "together": Vendor(
         title="Together",

@@ -13,6 +13,7 @@ import pytest
 from stack.gateway import CONFIGURATION
 from stack.observed_route import add_service, configure, observed_service
 from tests.e2e.system import System, Team, eventually
+from tests.llm.multipart import sound
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +82,28 @@ def test_what_nobody_can_read_passes_too(system: System, team: Team, route: str)
     assert (answer.status_code, "could not parse" in answer.text) == (400, True)
     [row] = rows_of(system, cost_center, 1)
     assert (row["kind"], row["shadow_refusals"]) == ("voided", ["invalid_request"])
+
+
+def test_a_form_passes_as_it_is_and_is_priced(system: System) -> None:
+    rates = dict.fromkeys((f"{name}_usd_per_mtok" for name in ("input", "cache_read", "cache_write", "output")), "0")
+    price = rates | {"usd_per_piece": {"second": "0.0001"}}
+    whisper = {"protocol": "openai_transcriptions", "provider_model": "whisper-1", "price": price}
+    team = system.new_team("observed-forms", max_output_tokens=448, **whisper)
+    by_header = {"attribute_by": "header", "header_name": "x-cost-center"}
+    service = observed_service(system.ready, provider=team.slug, protocol=whisper["protocol"], attribution=by_header)
+    request = system.client.build_request(
+        "POST",
+        f"{add_service(system.ready, service)}/v1/audio/transcriptions",
+        data={"model": "whisper-1", "language": "en"},
+        files={"file": ("call.wav", sound(12))},
+        headers={"authorization": f"Bearer {team.account}", "x-cost-center": team.slug},
+    )
+
+    answer = system.client.send(request)
+    configure(system.ready, CONFIGURATION.read_text())
+
+    assert answer.status_code == 200
+    [billed] = team.books()
+    assert billed["body_sha256"] == hashlib.sha256(request.read()).hexdigest()
+    [row] = rows_of(system, team.slug, 1)
+    assert (row["amount_nusd"], row["quality"], row["hold_nusd"]) == (12 * 100_000, "exact", 0)

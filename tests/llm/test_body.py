@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kong_plugins.llm.body import Body, Splice, first_members, parse_body, splices
+from kong_plugins.llm.body import Body, Splice, first_members, parse_body
 from kong_plugins.llm.errors import InvalidRequest
 
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -48,7 +48,7 @@ def test_splices_change_what_they_name_and_not_one_other_byte(
 ) -> None:
     body = parse_body(space + json.dumps(document, **layout).encode() + space)
 
-    edits = splices(body, changes)
+    edits = body.splices(changes)
     edited = parse_body(apply(body.data, edits))
 
     assert {name: member.value for name, member in edited.members.items()} == document | changes

@@ -19,8 +19,10 @@ from kong_plugins.llm.store import Store
 from tests.llm.cast import PRICE, deployment, policy
 from tests.llm.gateway import BUDGET, PEPPER, Gateway, body, completion, finished
 from tests.llm.kong import KongRequest, plugin
+from tests.llm.multipart import CONTENT_TYPE, form, part, sound
 from tests.llm.node import node_of
 from tests.llm.proxy import LossyProxy
+from tests.llm.test_openai_calls import by_piece
 
 CALLS: Final = RouteCalls(protocol="openai_chat", provider="openai")
 ASKED: Final = "gpt-4o-mini"
@@ -351,3 +353,19 @@ def test_a_path_may_begin_with_something_of_the_gateways(gateway: Gateway) -> No
     assert path_in("/team-a/v1beta/models/m:generateContent", "gemini") == "/v1beta/models/m:generateContent"
     assert path_in("/v1beta/models/m:generateContent", "gemini") == "/v1beta/models/m:generateContent"
     assert path_in("/other", "gemini") == "/other"
+
+
+def test_a_form_is_read_as_it_is_and_left_so(watcher: Watcher) -> None:
+    name, price = "openai_transcriptions", by_piece(second=100_000_000_000)
+    watcher.gateway.publish(deployments=(deployment(protocol=name, price=price),))
+    data = form(part("model", ASKED), part("file", sound(12), filename="call.wav"))
+    calls = RouteCalls(protocol=name, provider="openai")
+    caller = watcher.caller(content_type=CONTENT_TYPE)
+
+    seen = watcher.observer.observe(caller, data, calls, asked_at="/ours/v1/audio/transcriptions?api-version=1")
+    event = watcher.ended(seen, b'{"text":"Hello","usage":{"type":"duration","seconds":12}}')
+
+    assert (seen.splices, event.amount_nusd, event.quality) == ((), 12 * 100_000, "exact")
+    assert (event.request_model, event.units) == ("mini", {"second": 12})
+    unread = watcher.observer.observe(caller, data + b"x", calls, asked_at="/v1/audio/transcriptions")
+    assert unread.meter.facts.shadow_refusals == ("invalid_request",)

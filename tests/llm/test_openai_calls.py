@@ -16,6 +16,8 @@ from kong_plugins.llm.prices import Price
 from kong_plugins.llm.release import Model
 from tests.llm.cast import deployment
 from tests.llm.gateway import BUDGET, Gateway, answer, finished
+from tests.llm.multipart import CONTENT_TYPE, form, part, sound
+from tests.llm.protocols.captures import tapped
 
 BY_TOKEN = Price(
     version="2026-11",
@@ -25,6 +27,7 @@ BY_TOKEN = Price(
     output_nusd=12_000_000_000,
 )
 BY_PIECE = Price(version="2026-11", input_nusd=0, cache_read_nusd=0, cache_write_nusd=0, output_nusd=0)
+PATHS = {"openai_images": "/v1/images/generations", "openai_speech": "/v1/audio/speech"}
 SPOKEN = {"model": "mini", "input": "Hello there", "voice": "alloy"}
 DRAWN = {"model": "mini", "prompt": "A parcel"}
 
@@ -48,7 +51,17 @@ def publish(gateway: Gateway, protocol: str, price: Price, *, max_output_tokens:
 
 
 def admit(gateway: Gateway, protocol: str, body: dict[str, Any]) -> Grant:
-    return gateway.admission.admit(gateway.caller(), json.dumps(body).encode(), protocol)
+    return gateway.admission.admit(
+        gateway.caller(), json.dumps(body).encode(), protocol, asked_at=PATHS.get(protocol, "")
+    )
+
+
+TRANSCRIBED = form(part("model", "mini"), part("file", sound(20), filename="call.wav"), part("response_format", "json"))
+
+
+def admit_form(gateway: Gateway, data: bytes = TRANSCRIBED) -> Grant:
+    caller = msgspec.structs.replace(gateway.caller(), content_type=CONTENT_TYPE)
+    return gateway.admission.admit(caller, data, "openai_transcriptions", asked_at="/v1/audio/transcriptions")
 
 
 def settled(gateway: Gateway, grant: Grant, data: bytes, *, complete: bool = True) -> UsageEvent:
@@ -170,3 +183,61 @@ def test_what_lies_in_the_account_of_many_teams_is_read_by_none_and_bounded_wher
 
     owner = msgspec.structs.replace(gateway.caller(), may_name_stored=True)
     assert gateway.admission.admit(owner, data, protocol).meter.terms.input_bound_tokens == 4096
+
+
+def test_a_sound_that_is_billed_by_the_second_is_held_at_its_bytes_and_booked_as_told(gateway: Gateway) -> None:
+    publish(gateway, "openai_transcriptions", by_piece(second=100_000_000_000))
+
+    grant = admit_form(gateway)
+    booked = settled(gateway, grant, b'{"text":"Hello","usage":{"type":"duration","seconds":20}}')
+
+    assert grant.meter.hold_nusd == 21 * 100_000
+    assert (booked.amount_nusd, booked.quality, booked.units) == (20 * 100_000, "exact", {"second": 20})
+
+
+def test_subtitles_tell_nothing_and_cost_what_was_held(gateway: Gateway) -> None:
+    publish(gateway, "openai_transcriptions", by_piece(second=100_000_000_000))
+    grant = admit_form(gateway)
+
+    said = tapped(b'{"usage":{"type":"duration","seconds":1}}', content_type="text/plain")
+    settle(gateway.store, finished(grant, answer=said))
+
+    [booked] = gateway.events()
+    assert (booked.amount_nusd, booked.quality) == (21 * 100_000, "upper_bound")
+
+
+def test_seconds_say_nothing_where_only_tokens_have_a_price(gateway: Gateway) -> None:
+    publish(gateway, "openai_transcriptions", BY_TOKEN)
+    grant = admit_form(gateway)
+
+    booked = settled(gateway, grant, b'{"text":"Hello","usage":{"type":"duration","seconds":20}}')
+
+    assert (booked.amount_nusd, booked.quality) == (grant.meter.hold_nusd, "upper_bound")
+    # The model's whole context, and its greatest output.
+    assert grant.meter.hold_nusd == 4096 * 600 + 500 * 12_000
+
+
+def test_tokens_of_a_sound_have_their_own_price(gateway: Gateway) -> None:
+    publish(gateway, "openai_transcriptions", msgspec.structs.replace(BY_TOKEN, input_audio_nusd=6_000_000_000))
+    told = {"type": "tokens", "input_tokens": 210, "input_token_details": {"audio_tokens": 200}, "output_tokens": 5}
+
+    booked = settled(gateway, admit_form(gateway), json.dumps({"text": "Hello", "usage": told}).encode())
+
+    assert (booked.amount_nusd, booked.quality) == (200 * 6_000 + 10 * 600 + 5 * 12_000, "exact")
+    assert (booked.input_tokens, booked.input_audio_tokens, booked.output_tokens) == (210, 200, 5)
+
+
+def test_a_sound_that_costs_nothing_is_exactly_known(gateway: Gateway) -> None:
+    publish(gateway, "openai_transcriptions", BY_PIECE)
+
+    booked = settled(gateway, admit_form(gateway), b'{"text":"Hello","usage":{"type":"duration","seconds":20}}')
+
+    assert (booked.amount_nusd, booked.quality, booked.units) == (0, "exact", {"second": 20})
+
+
+def test_the_provider_finds_its_own_name_of_the_model_in_the_same_form(gateway: Gateway) -> None:
+    publish(gateway, "openai_transcriptions", by_piece(second=100_000_000_000))
+
+    [(offset, length, replacement)] = admit_form(gateway).splices
+
+    assert (TRANSCRIBED[offset : offset + length], replacement) == (b"mini", "gpt-4o-mini")

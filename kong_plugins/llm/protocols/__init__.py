@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from kong_plugins.llm.body import Body
+from kong_plugins.llm.body import Body, parse_body
 from kong_plugins.llm.errors import BursarError
+from kong_plugins.llm.forms import is_form, parse_form
 from kong_plugins.llm.protocols import (
     anthropic_messages,
     bedrock,
@@ -22,6 +23,7 @@ from kong_plugins.llm.protocols import (
     openai_images,
     openai_responses,
     openai_speech,
+    openai_transcriptions,
 )
 from kong_plugins.llm.protocols.answers import Answer, Reading
 from kong_plugins.llm.protocols.invoke_usage import ANSWER_HEADERS as INVOKE_HEADERS
@@ -66,6 +68,7 @@ _WIRE_FORMATS: Final[Mapping[str, WireFormat]] = {
     "openai_completions": openai_completions,
     "openai_images": openai_images,
     "openai_speech": openai_speech,
+    "openai_transcriptions": openai_transcriptions,
     "anthropic_messages": anthropic_messages,
     "gemini": gemini,
     "cohere_chat": cohere_chat,
@@ -80,8 +83,9 @@ _PATHS: Final[Mapping[str, str]] = {
     r"/v1/responses": "openai_responses",
     r"/v1/embeddings": "openai_embeddings",
     r"/v1/completions": "openai_completions",
-    r"/v1/images/generations": "openai_images",
+    openai_images.PATH: "openai_images",
     r"/v1/audio/speech": "openai_speech",
+    openai_transcriptions.PATH: "openai_transcriptions",
     r"/v1/messages": "anthropic_messages",
     gemini.PATH: "gemini",
     r"/v2/chat": "cohere_chat",
@@ -92,6 +96,9 @@ _PATHS: Final[Mapping[str, str]] = {
 
 # The formats whose answers tell usage in headers, and those in which an error shows in status and headers, too.
 _ANSWER_HEADERS: Final[Mapping[str, tuple[str, ...]]] = {"bedrock_invoke": INVOKE_HEADERS}
+# The formats whose requests are forms, and those in which some are.
+_ALWAYS_FORMS: Final = frozenset({"openai_transcriptions"})
+_MAYBE_FORMS: Final = frozenset({"openai_images"})
 _AWS_FORMATS: Final = frozenset({"bedrock_converse", "bedrock_invoke"})
 
 PROTOCOL_NAMES: Final = tuple(_WIRE_FORMATS)
@@ -104,6 +111,17 @@ def wire_format(name: str) -> WireFormat:
         KeyError: there is none.
     """
     return _WIRE_FORMATS[name]
+
+
+def read_body(name: str, data: bytes, content_type: str) -> Body:
+    """A request's body in this wire format.
+
+    Raises:
+        InvalidRequest: not every reader would understand it in the same way.
+    """
+    if name in _ALWAYS_FORMS or (name in _MAYBE_FORMS and is_form(content_type)):
+        return parse_form(data, content_type)
+    return parse_body(data)
 
 
 def answer_headers(name: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ What is drawn or spoken comes as base64, in which there is no quote, so nothing 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 import msgspec
@@ -48,12 +49,12 @@ def read_media(answer: Answer, *, output: Medium) -> Reading:
     return Reading(usage=usage, as_asked=usage is None and answer.complete and has_data)
 
 
-def read_media_stream(answer: Answer, *, last_event: str, output: Medium) -> Reading:
-    """The usage that the last event tells."""
+def read_media_stream(answer: Answer, *, last_events: Collection[str], output: Medium) -> Reading:
+    """The usage that the last event tells, which is of one of these types."""
     beginning, end = events_at_both_ends(answer)
     for event in reversed(beginning + end):
         document = decoded(event.data or b"{}", _Document)
-        if document is not None and document.type == last_event:
+        if document is not None and document.type in last_events:
             return Reading(usage=_normal(document.usage, output))
     torn = torn_event(answer)
     document = decoded_from_usage_on(torn.data or torn.lines, _Document) if torn and not end else None

@@ -63,7 +63,7 @@ def upstream_target(base_path: str, request: ModelRequest, provider_model: str) 
 def read_answer(answer: Answer) -> Reading:
     """The provider's usage, or that there is what was asked for."""
     if answer.is_event_stream and answer.is_readable:
-        return read_media_stream(answer, last_event="speech.audio.done", output="audio")
+        return read_media_stream(answer, last_events=("speech.audio.done",), output="audio")
     return Reading(as_asked=answer.complete)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kong_plugins.llm.body import parse_body, splices
+from kong_plugins.llm.body import parse_body
 from kong_plugins.llm.errors import (
     BursarError,
     InsufficientQuota,
@@ -300,7 +300,7 @@ def test_only_the_maximum_is_changed_in_the_spelling_of_the_request() -> None:
         body = parse_body(data)
         request = GEMINI.parse_request(body, Asked(path=PATH))
         wanted = GEMINI.upstream_changes(body, request, provider_model="gemini-2.5-flash", granted_max_tokens=granted)
-        for splice in reversed(splices(body, wanted)):
+        for splice in reversed(body.splices(wanted)):
             at, length, replacement = splice
             data = data[:at] + replacement.encode() + data[at + length :]
         return data

@@ -9,13 +9,15 @@ import pytest
 
 from kong_plugins.llm.body import parse_body
 from kong_plugins.llm.errors import InvalidRequest
-from kong_plugins.llm.protocols import protocol_of_path, wire_format
+from kong_plugins.llm.protocols import protocol_of_path, read_body, wire_format
 from kong_plugins.llm.protocols.answers import Reading
 from kong_plugins.llm.requests import Asked, ModelRequest, Target
 from kong_plugins.llm.usage import Usage
+from tests.llm.multipart import CONTENT_TYPE, form, part
 from tests.llm.protocols.captures import EVENT_STREAM, capture, cuts_of, names_in, tapped, tapped_capture
 
 IMAGES, SPEECH = "openai_images", "openai_speech"
+PATHS = {IMAGES: "/v1/images/generations", SPEECH: "/v1/audio/speech"}
 SMALLEST = {IMAGES: {"model": "m", "prompt": "A parcel"}, SPEECH: {"model": "m", "input": "Hello", "voice": "alloy"}}
 
 
@@ -42,6 +44,8 @@ EXPECTED = {
     (IMAGES, "hostile.json"): drawn(31, 272),
     (IMAGES, "gpt-image.sse"): drawn(50, 4260),
     (IMAGES, "short.sse"): drawn(12, 272),
+    (IMAGES, "edit.json"): drawn(402, 1056, input_image_tokens=388),
+    (IMAGES, "edit.sse"): drawn(402, 1056, input_image_tokens=388),
     (SPEECH, "long.sse"): spoken(14, 101),
     (SPEECH, "short.sse"): spoken(3, 20),
 }
@@ -51,7 +55,7 @@ UNTOLD = {(IMAGES, "nothing.json")}
 
 def read(protocol: str, **members: Any) -> ModelRequest:
     body = json.dumps(SMALLEST[protocol] | members).encode()
-    return wire_format(protocol).parse_request(parse_body(body), Asked())
+    return wire_format(protocol).parse_request(parse_body(body), Asked(path=PATHS[protocol]))
 
 
 def reading(protocol: str, name: str, end: int | None = None) -> Reading:
@@ -61,7 +65,7 @@ def reading(protocol: str, name: str, end: int | None = None) -> Reading:
 def changed(protocol: str, provider_model: str) -> dict[str, object]:
     body = parse_body(json.dumps(SMALLEST[protocol]).encode())
     form = wire_format(protocol)
-    request = form.parse_request(body, Asked())
+    request = form.parse_request(body, Asked(path=PATHS[protocol]))
     return form.upstream_changes(body, request, provider_model=provider_model, granted_max_tokens=5)
 
 
@@ -127,12 +131,72 @@ def test_what_cannot_be_metered_is_refused_by_name(protocol: str, member: str, v
     assert caught.value.param == member
 
 
+PICTURE = part("image", b"\x89PNG", filename="a.png", more="Content-Type: image/png\r\n")
+ASKED = (part("model", "m"), part("prompt", "A parcel"))
+
+
+def drawn_over(*parts: bytes, way: str = "edits") -> ModelRequest:
+    body = read_body(IMAGES, form(*parts), CONTENT_TYPE)
+    return wire_format(IMAGES).parse_request(body, Asked(path=f"/v1/images/{way}"))
+
+
+def test_an_edit_is_a_form_whose_pictures_may_fill_the_context() -> None:
+    fields = {"n": "2", "size": "512x512", "quality": "low", "input_fidelity": "high", "partial_images": "0"}
+    pictures = [part("image[]", b"1", filename="a.png"), part("image[]", b"2", filename="b.png"), PICTURE]
+    request = drawn_over(*ASKED, *pictures, *(part(name, value) for name, value in fields.items()))
+
+    assert (request.units, request.choices) == ({"image:low:512x512": 2}, 2)
+    assert (request.prompt.texts, request.prompt.has_media, request.stream) == (("A parcel",), True, False)
+    streamed = drawn_over(*ASKED, PICTURE, part("stream", "true"), part("partial_images", "2"))
+    assert (streamed.stream, streamed.more_thinking_tokens) == (True, 200)
+
+
+@pytest.mark.parametrize("way", ["edits", "variations"])
+def test_edits_and_variations_go_to_the_same_path_at_the_provider(way: str) -> None:
+    prompt = ASKED if way == "edits" else ASKED[:1]
+    request = drawn_over(*prompt, PICTURE, way=way)
+
+    target = wire_format(IMAGES).upstream_target("/v1", request, "x")
+    assert target == Target(path=f"/v1/images/{way}")
+    assert protocol_of_path(target.path) == IMAGES
+
+
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ((PICTURE,), "prompt"),
+        ((part("prompt", b"x", filename="p"), PICTURE), "prompt"),
+        ((ASKED[1], part("image", "https://example.org/a.png")), "image"),
+        ((ASKED[1], PICTURE, part("mask", "")), "mask"),
+        ((ASKED[1], part("image[]", b"1", filename="a"), part("image[]", "b")), "image[]"),
+        ((ASKED[1], PICTURE, part("n", "1e1")), "n"),
+        ((ASKED[1], PICTURE, part("n", "11")), "n"),
+        ((ASKED[1], PICTURE, part("stream", "1")), "stream"),
+        ((ASKED[1], PICTURE, part("images", "[]")), "images"),
+    ],
+)
+def test_what_cannot_be_metered_in_a_form_is_refused_by_name(parts: tuple[bytes, ...], param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        drawn_over(ASKED[0], *parts)
+
+    assert caught.value.param == param
+
+
+def test_what_comes_in_another_way_than_its_path_says_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="multipart/form-data"):
+        drawn_over(*ASKED, PICTURE, way="generations")
+    with pytest.raises(InvalidRequest, match="multipart/form-data"):
+        wire_format(IMAGES).parse_request(parse_body(b'{"model":"m"}'), Asked(path="/v1/images/edits"))
+    with pytest.raises(InvalidRequest, match="The path must be"):
+        drawn_over(*ASKED, PICTURE, way="%65dits")
+
+
 def test_several_images_are_not_streamed_at_once() -> None:
     with pytest.raises(InvalidRequest, match="one image at a time"):
         read(IMAGES, n=2, stream=True)
 
 
-@pytest.mark.parametrize(("protocol", "path"), [(IMAGES, "/v1/images/generations"), (SPEECH, "/v1/audio/speech")])
+@pytest.mark.parametrize(("protocol", "path"), PATHS.items())
 def test_the_provider_gets_its_own_model_name_and_nothing_else_changes(protocol: str, path: str) -> None:
     assert changed(protocol, "theirs") == {"model": "theirs"}
     assert changed(protocol, "m") == {}

@@ -22,6 +22,7 @@ local BODIES = {
   openai_completions = OPENAI_BODY,
   openai_images = OPENAI_BODY,
   openai_speech = OPENAI_BODY,
+  openai_transcriptions = OPENAI_BODY,
   anthropic_messages = '{"type":"error","error":{"type":"api_error","message":"%s","code":"%s","param":null}}',
   gemini = function(message, code, status)
     return format(GEMINI_BODY, status, message, upper(code), code)

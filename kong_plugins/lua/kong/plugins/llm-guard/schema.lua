@@ -22,6 +22,7 @@ return {
                 "openai_completions",
                 "openai_images",
                 "openai_speech",
+                "openai_transcriptions",
                 "anthropic_messages",
                 "bedrock_converse",
                 "bedrock_invoke",

@@ -1,0 +1,100 @@
+"""OpenAI's transcriptions and translations of speech (POST /v1/audio/transcriptions and /v1/audio/translations): forms,
+billed by the second or by tokens.
+
+How long a sound is, is only bounded before (`audio_length`); the answer tells, where it is JSON or an event stream.
+Texts and subtitles tell nothing, and are charged what is held. What splits a sound into pieces that are read one by one
+(`chunking_strategy`) is refused: together these may take more than the model's context and greatest output.
+https://developers.openai.com/api/reference/resources/audio/subresources/transcriptions/methods/create
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from kong_plugins.llm.body import Body
+from kong_plugins.llm.errors import InvalidRequest
+from kong_plugins.llm.forms import Attachment, with_types
+from kong_plugins.llm.protocols.answers import Answer, Reading
+from kong_plugins.llm.protocols.audio_length import most_seconds
+from kong_plugins.llm.protocols.checks import Check, check_members, is_flag, is_one_of, is_text, model_name, passes
+from kong_plugins.llm.protocols.limit_headers import openai_limit_headers
+from kong_plugins.llm.protocols.openai_dialect import openai_credential_headers, openai_error_body
+from kong_plugins.llm.protocols.openai_transcription_usage import read_transcript
+from kong_plugins.llm.requests import Asked, ModelRequest, Target
+from kong_plugins.llm.tokens import Prompt
+
+READS_TARGET: Final = True
+credential_headers = openai_credential_headers
+error_body = openai_error_body
+limit_headers = openai_limit_headers
+
+PATH: Final = r"/v1/audio/(?:transcriptions|translations)"
+_WAY: Final = re.compile(r"/audio/(transcriptions|translations)$")
+# The least that a vendor bills: https://console.groq.com/docs/speech-to-text
+_LEAST_SECONDS: Final = 10
+_MOST_SECONDS: Final = 12 * 3600
+_UNTOUCHED: Final = frozenset({"include[]", "language", "temperature", "timestamp_granularities[]"})
+
+
+def parse_request(body: Body, asked: Asked) -> ModelRequest:
+    """Read a request.
+
+    Raises:
+        InvalidRequest: the path is none of this format's, or a field has a wrong type or value, or cannot be metered.
+    """
+    way = _WAY.search(asked.path)
+    if way is None:
+        raise InvalidRequest("The path must be /v1/audio/transcriptions or /v1/audio/translations.")
+    body = with_types(body, numbers=(), flags=("stream",))
+    check_members(body, _CHECKS, untouched=_UNTOUCHED)
+    return ModelRequest(
+        model=model_name(body),
+        prompt=Prompt(texts=(body.get("prompt") or "",), message_count=1, has_media=True),
+        stream=body.get("stream") is True,
+        wants_usage=True,
+        is_divisible=False,
+        units={"second": _bound_seconds(body)},
+        way=way[1],
+    )
+
+
+def upstream_changes(
+    body: Body, request: ModelRequest, *, provider_model: str, granted_max_tokens: int
+) -> dict[str, object]:
+    """The provider's own name of the model."""
+    return {} if body.get("model") == provider_model else {"model": provider_model}
+
+
+def upstream_target(base_path: str, request: ModelRequest, provider_model: str) -> Target:
+    """Where the call goes under the path of a deployment's base URL, such as `/v1`."""
+    return Target(path=f"{base_path.rstrip('/')}/audio/{request.way}")
+
+
+def read_answer(answer: Answer) -> Reading:
+    """The provider's usage."""
+    return read_transcript(answer)
+
+
+def _bound_seconds(body: Body) -> int:
+    file = body.get("file")
+    if not isinstance(file, Attachment):
+        raise InvalidRequest("file must be the sound, as a file in the form.", param="file")
+    seconds = most_seconds(memoryview(body.data)[file.start : file.end])
+    if seconds > _MOST_SECONDS:
+        raise InvalidRequest(
+            f"By its size and header the sound may take {seconds // 3600} hours, and at most {_MOST_SECONDS // 3600} "
+            "are transcribed at once. Send it in several files, or with a true sample rate.",
+            param="file",
+        )
+    return max(seconds, _LEAST_SECONDS)
+
+
+_CHECKS: Final[Mapping[str, Check]] = {
+    "file": passes,
+    "model": passes,
+    "prompt": is_text,
+    "response_format": is_one_of("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    "stream": is_flag,
+}
