@@ -87,7 +87,7 @@ def test_what_nobody_can_read_passes_too(system: System, team: Team, route: str)
 def test_a_form_passes_as_it_is_and_is_priced(system: System) -> None:
     rates = dict.fromkeys((f"{name}_usd_per_mtok" for name in ("input", "cache_read", "cache_write", "output")), "0")
     price = rates | {"usd_per_piece": {"second": "0.0001"}}
-    whisper = {"protocol": "openai_transcriptions", "provider_model": "whisper-1", "price": price}
+    whisper: dict[str, Any] = {"protocol": "openai_transcriptions", "provider_model": "whisper-1", "price": price}
     team = system.new_team("observed-forms", max_output_tokens=448, **whisper)
     by_header = {"attribute_by": "header", "header_name": "x-cost-center"}
     service = observed_service(system.ready, provider=team.slug, protocol=whisper["protocol"], attribution=by_header)
