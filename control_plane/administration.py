@@ -7,17 +7,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from urllib.parse import urlencode
 
 from django import forms
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.utils import get_fields_from_path
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from control_plane.rights.person import NOBODY, Person, person_of
 from control_plane.rights.rules import Action
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 
     from control_plane.teams.models import User
 
+    _Dialog = forms.Form
+
     class _Admin(ModelAdmin[Row]): ...
 
     class _Form(forms.ModelForm[Row]): ...
@@ -39,6 +45,8 @@ if TYPE_CHECKING:
 
 else:
     from unfold.admin import ModelAdmin, TabularInline
+
+    _Dialog = BaseDialogForm
 
     class _Admin(ModelAdmin, Generic[Row]): ...
 
@@ -92,6 +100,14 @@ class VisibleRelatedFilter(admin.RelatedFieldListFilter):
         return [(row.pk, str(row)) for row in rows]
 
 
+class ReasonDialog(_Dialog):
+    """What a confirmed action asks: why, for the audit log, which reads it from the request."""
+
+    change_reason = forms.CharField(
+        label="Reason, for the audit log", required=False, max_length=500, widget=UnfoldAdminTextInputWidget
+    )
+
+
 class PartsWidget(forms.MultiWidget):
     """Several inputs beside each other, each under its `title`."""
 
@@ -110,6 +126,7 @@ class ServiceAdmin(_Admin[Row]):
     actions: Any = ()
     list_per_page = 50
     show_full_result_count = False
+    change_form_after_template = "admin/change_reason.html"
 
     def create(self, form: Any, user: User) -> Row:
         raise NotImplementedError
@@ -201,6 +218,32 @@ class ServiceAdmin(_Admin[Row]):
     def has_delete_permission(self, request: HttpRequest, obj: Row | None = None) -> bool:
         return False
 
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """The audit log knows of every change, not only of those that were made here."""
+        row, kind = self.get_object(request, object_id), self._recorded_as
+        if row is None or not kind:
+            raise Http404
+        asked = urlencode({"kind": kind, "object_id": row.pk})
+        return HttpResponseRedirect(f"{reverse('admin:audit_auditentry_changelist')}?{asked}")
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        seen = may(person_of(request.user), "view", apps.get_model("audit", "AuditEntry"))
+        context = context | {"show_history": seen and bool(self._recorded_as)}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @property
+    def _recorded_as(self) -> str | None:
+        """The kind of its rows in the audit log, if they are recorded."""
+        audit: Any = apps.get_app_config("audit")
+        kind: str | None = audit.kind_of(self.model)
+        return kind
+
+    def log_addition(self, request: HttpRequest, obj: Row, message: Any) -> Any:
+        """Nothing: the database records it."""
+
+    def log_change(self, request: HttpRequest, obj: Row, message: Any) -> Any:
+        """Nothing: the database records it."""
+
 
 class SecretForm(ServiceForm[Row]):
     """A form whose service hands out a secret once."""
@@ -286,7 +329,7 @@ def confirmed_action(*, title: str, description: str, permission: str = "change"
         decorated: Function = action(
             description=title,
             permissions=[permission],
-            dialog={"title": title, "description": description, "form_class": None, "form_submit_text": title},
+            dialog={"title": title, "description": description, "form_class": ReasonDialog, "form_submit_text": title},
         )(function)
         return decorated
 

@@ -92,6 +92,7 @@ INSTALLED_APPS = [
     "control_plane.ledger",
     "control_plane.forecasts",
     "control_plane.alerts",
+    "control_plane.audit",
 ]
 
 # Widgets are rendered as pages are, so that a widget of our own has its template among theirs.
@@ -109,6 +110,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "control_plane.audit.requests.ActingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -214,6 +216,7 @@ _SCHEDULE_SECONDS = {
     "control_plane.api.tasks.forget_answers": 3_600,
     "control_plane.budgets.tasks.carry_over": 60,
     "control_plane.releases.tasks.republish": 60,
+    "control_plane.audit.tasks.chain_entries": 5,
 }
 # A run that waited longer than its own interval is dropped: the next one does its work.
 CELERY_BEAT_SCHEDULE = {

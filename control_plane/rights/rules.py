@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from django.apps import apps
-from django.db.models import Q
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
 
 from control_plane.rights.person import Organizations, Person, Teams
 from control_plane.rights.roles import ORGANIZATION_ROLES, Role
@@ -120,6 +121,13 @@ def _users_of(place: str) -> Callable[[Organizations | Teams], Q]:
     return reach
 
 
+def _audited_in(organizations: Organizations) -> Q:
+    """Entries of the audit log of some organizations, and those about the people who belong to them."""
+    memberships = apps.get_model("teams", "Membership")._default_manager.filter(organization__in=organizations.ids)
+    people = memberships.order_by().annotate(user_text=Cast("user_id", TextField())).values("user_text")
+    return Q(organization__in=organizations.slugs) | Q(organization="", kind="user", object_id__in=people)
+
+
 def _departments_of(teams: Teams) -> Q:
     found = apps.get_model("teams", "Team")._default_manager.filter(pk__in=teams.ids).order_by()
     return Q(pk__in=found.values("department"))
@@ -215,6 +223,13 @@ RULES: Final[dict[str, Rule]] = {
         change={},
     ),
     "alerts.delivery": Rule(organizations=_in("webhook__organization"), view=_ADMIN_AND_AUDITOR, add=frozenset()),
+    "audit.auditentry": Rule(
+        organizations=_audited_in,
+        teams=_named_of("team"),
+        view=_ADMIN_AND_AUDITOR | _OWNER,
+        add=frozenset(),
+        change={},
+    ),
     "api.apitoken": Rule(
         organizations=_in("organization"),
         view=_ADMIN_AND_AUDITOR,
