@@ -39,7 +39,7 @@ def _control_plane(plan: Plan) -> Program:
         "--config=python:control_plane.server",
         f"--bind={HOST}:{plan.ports.control_plane}",
         "--workers=1",
-        "--access-logfile=",
+        "--access-logfile=/dev/null",
         "--log-level=warning",
         "control_plane.wsgi",
     )
