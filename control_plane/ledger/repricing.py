@@ -96,7 +96,7 @@ def _correction(call: dict[str, Any], priced: dict[str, Deployment], discounts: 
     reserved_at = datetime.fromisoformat(origin["reserved_at"]).astimezone(UTC)
     price = _price(priced[origin["deployment"]], discounts, reserved_at)
     tier = next((each["service_tier"] for each in reversed(events) if each["service_tier"]), STANDARD_TIER)
-    if not price.knows((tier,)):
+    if price.unknown_tiers((tier,)):
         return None
     amount_nusd, quality = _amount(price, events, tier)
     facts = {name: origin[name] for name in _FACTS if origin[name] not in ("", None)}

@@ -170,7 +170,7 @@ def _measured(meter: Meter, reading: Reading) -> tuple[Usage, Quality, int]:
         usage = _with_writes(told, meter, reading)
         amount_nusd = _cost_nusd(terms, usage, reading)
         tier = reading.service_tier
-        if tier is not None and terms.price is not None and not terms.price.knows((tier,)):
+        if tier is not None and terms.price is not None and terms.price.unknown_tiers((tier,)):
             # It was served at a dearer tier than it had asked for, of which nobody knows what it costs.
             return usage, "upper_bound", max(meter.most_nusd, amount_nusd)
         quality: Quality = "exact" if usage == told else "partial"

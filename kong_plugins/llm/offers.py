@@ -160,8 +160,18 @@ def _payable_candidates(table: RoutingTable, call: Call, at_ms: int) -> tuple[Ca
         or not needs_price(table.document, caller.principal, _demand(candidate, None))
     )
     if not payable:
-        raise ModelNotAllowed(f"The model {request.model!r} has no price, and your budget needs one.", param="model")
+        raise _unpriced(found, request, at_ms)
     return payable
+
+
+def _unpriced(found: Sequence[Candidate], request: ModelRequest, at_ms: int) -> ModelNotAllowed:
+    """What of the request has no price, as far as one of its candidates has any."""
+    prices = [price for candidate in found if (price := candidate.deployment.price_at(at_ms)) is not None]
+    tiers = [f"at the service tier {tier!r}" for price in prices for tier in price.unknown_tiers(request.service_tiers)]
+    pieces = [f"for {piece!r}" for price in prices for piece in price.unknown_pieces(request.units)]
+    what = next((f" {each}" for each in (*tiers, *pieces)), "")
+    param = "service_tier" if tiers else "model"
+    return ModelNotAllowed(f"The model {request.model!r} has no price{what}, and your budget needs one.", param=param)
 
 
 def _fit_to_think(candidates: tuple[Candidate, ...], request: ModelRequest) -> tuple[Candidate, ...]:
@@ -252,7 +262,7 @@ def _price_of(candidate: Candidate, request: ModelRequest, at_ms: int) -> Price 
     """The price in force; None where it does not say what the call costs at a tier at which it may be served, or what
     a piece costs that the call asks for."""
     price = candidate.deployment.price_at(at_ms)
-    if price is None or not price.knows(request.service_tiers) or not price.knows_pieces(request.units):
+    if price is None or price.unknown_tiers(request.service_tiers) or price.unknown_pieces(request.units):
         return None
     return price
 

@@ -80,10 +80,10 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     def _dearest_of(self, names: tuple[str, ...]) -> int:
         return max(getattr(self, name) or 0 for name in names)
 
-    def knows_pieces(self, names: Iterable[str]) -> bool:
-        """Whether none of these pieces is of a kind of which others have a rate, and has none itself."""
+    def unknown_pieces(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those of these pieces that have no rate, and are of a kind of which others have one."""
         kinds = {name.partition(":")[0] for name in self.unit_nusd}
-        return all(name.partition(":")[0] not in kinds or self.has_rate(name) for name in names)
+        return tuple(name for name in names if name.partition(":")[0] in kinds and not self.has_rate(name))
 
     def has_rate(self, name: str) -> bool:
         """Whether a kind of piece, or a finer or coarser one of it, has a rate."""
@@ -147,10 +147,10 @@ class Price(Rates, frozen=True, kw_only=True, omit_defaults=True):
         super().__post_init__()
         check_variants(self.variants)
 
-    def knows(self, service_tiers: tuple[str, ...]) -> bool:
-        """Whether what a call costs is known, whichever of these tiers serves it."""
+    def unknown_tiers(self, service_tiers: Iterable[str]) -> tuple[str, ...]:
+        """Those of these tiers of which it does not say what a call costs that one serves."""
         named = {variant.service_tier for variant in self.variants}
-        return all(tier in _NEVER_DEARER_TIERS or tier in named for tier in service_tiers)
+        return tuple(tier for tier in service_tiers if tier not in _NEVER_DEARER_TIERS and tier not in named)
 
     def at(self, at_ms: int) -> Price:
         """The price of calls that are admitted at an instant: without times of day."""

@@ -126,6 +126,10 @@ kong = {
       only_in("header_filter", "body_filter", "log")
       return exchange.status
     end,
+    set_status = function(status)
+      only_in("header_filter")
+      exchange.status = status
+    end,
     get_headers = function()
       only_in("header_filter", "body_filter", "log")
       return copy(exchange.response_headers)

@@ -127,6 +127,26 @@ def test_a_call_that_may_have_been_billed_is_not_sent_again_by_itself(kong: Kong
     assert exchange.log()["failure"]["kind"] == "silent"
 
 
+@pytest.mark.parametrize("status", [502, 504])
+@pytest.mark.parametrize("protocol", ["bedrock_converse", "bedrock_invoke"])
+def test_awss_sdks_are_told_in_their_own_words_not_to_send_a_billed_call_again(protocol: str, status: int) -> None:
+    exchange = answered(Kong(protocol), headers={}, status=status, source="error", upstream_bytes_sent="512")
+
+    assert exchange["status"] == 408, "of 502 and 504, they would try again"
+    assert exchange["response_headers"]["x-amzn-errortype"] == "ModelTimeoutException"
+    assert "may have been billed" in json.loads(exchange.body([b"timeout"]))["message"]
+    call = exchange.log()
+    assert (call["status"], call["failure"]["kind"]) == (status, "silent"), "what has happened"
+
+
+def test_awss_sdks_are_told_in_their_own_header_when_another_could_serve_the_call() -> None:
+    exchange = answered(Kong("bedrock_converse"), status=503)
+
+    assert told(exchange) == AT_ONCE
+    assert exchange["response_headers"]["x-amz-retry-after"] == AT_ONCE["retry-after-ms"]
+    assert exchange["status"] == 503
+
+
 @pytest.mark.parametrize(("status", "source"), [(500, "error"), (503, "exit"), (429, "exit"), (502, "exit")], ids=str)
 def test_what_kong_or_another_plugin_says_itself_is_nobodys_failure(kong: Kong, status: int, source: str) -> None:
     exchange = answered(kong, headers={}, status=status, source=source, upstream_bytes_sent=None)

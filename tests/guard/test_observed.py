@@ -72,6 +72,26 @@ def test_a_virtual_key_reaches_nobody_else(observing: Kong) -> None:
         assert exchange["upstream"]["query"] == "key=virtual-key-removed"
 
 
+@pytest.mark.parametrize(
+    ("query", "sent"),
+    [
+        (f"alt=sse&key={VIRTUAL_KEY.replace('_', '%5F')}&x=%5f", "alt=sse&key=virtual-key-removed&x=%5f"),
+        (f"token=%62sr{VIRTUAL_KEY[3:]}", "token=virtual-key-removed"),
+        (f"{VIRTUAL_KEY.replace('_', '%5f')}", "virtual-key-removed"),
+        ("key=AIza&a%5Fb=1", None),
+    ],
+)
+def test_a_virtual_key_in_the_query_reaches_nobody_however_it_is_encoded(
+    observing: Kong, query: str, sent: str | None
+) -> None:
+    exchange = Exchange(observing, body=BODY, observation=observation_for(splices=[]))
+    exchange["request_raw_query"] = query
+
+    exchange.access()
+
+    assert exchange["upstream"].get("query") == sent
+
+
 def test_what_no_plugin_could_look_at_passes_as_it_is(observing: Kong) -> None:
     exchange = Exchange(observing, body=BODY, headers={"x-api-key": "sk-theirs"})
     exchange.access()

@@ -331,7 +331,7 @@ def test_a_call_that_writes_nothing_holds_no_output(gateway: Gateway) -> None:
 
 
 def test_at_a_dearer_tier_without_rates_a_budget_lacks_the_price_that_it_needs(gateway: Gateway) -> None:
-    with pytest.raises(ModelNotAllowed, match="no price"):
+    with pytest.raises(ModelNotAllowed, match="no price at the service tier 'fast'"):
         offers(gateway, service_tiers=("standard", "fast"))
 
     # Flex never costs more than the standard tier does.

@@ -335,8 +335,8 @@ def test_a_time_of_day_within_a_day_has_its_own_long_prompts() -> None:
 def test_a_price_does_not_know_what_a_dearer_tier_costs_that_it_does_not_name() -> None:
     price = Price(version="v1", variants=(PRIORITY,), **FLAT)
 
-    assert price.knows(("standard", "priority", "flex", "batch"))
-    assert not price.knows(("standard", "fast"))
+    assert price.unknown_tiers(("standard", "priority", "flex", "batch")) == ()
+    assert price.unknown_tiers(("standard", "fast")) == ("fast",)
 
 
 @pytest.mark.parametrize(

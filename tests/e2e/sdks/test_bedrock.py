@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from urllib3.exceptions import ProtocolError
 
+from tests.e2e.sdks.silent_server import silent_server
 from tests.e2e.sdks.tls_front import tls_front
 from tests.e2e.system import System, Team, eventually
 
@@ -46,14 +47,14 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
     made = []
 
-    def make(team: Team, *, key: str | None = None, attempts: int = 1, **changes: Any) -> Any:
+    def make(team: Team, *, key: str | None = None, attempts: int = 1, mode: str = "legacy", **changes: Any) -> Any:
         """Its endpoint and its key changed: the key is the access key's id, its secret is not read."""
         arguments = {
             "endpoint_url": team.system.gateway,
             "aws_access_key_id": key or team.key,
             "aws_secret_access_key": "unused",
         } | changes
-        config = Config(retries={"total_max_attempts": attempts}, read_timeout=60)
+        config = Config(retries={"total_max_attempts": attempts, "mode": mode}, read_timeout=60)
         made.append(boto3.session.Session().client("bedrock-runtime", "us-east-1", config=config, **arguments))
         return made[-1]
 
@@ -308,3 +309,25 @@ def test_a_call_that_bursar_signs_is_taken_for_what_it_is(system: System, client
 @pytest.mark.parametrize("operation", ["count-tokens", "async-invoke", "apply", "converse/x"])
 def test_another_path_is_not_served(system: System, operation: str) -> None:
     assert httpx.post(f"{system.gateway}/model/x/{operation}", json={}).status_code == 404
+
+
+@pytest.mark.parametrize("mode", ["legacy", "standard"])
+def test_a_call_that_may_have_been_billed_is_charged_once_and_not_sent_again(
+    system: System, client: Client, mode: str
+) -> None:
+    with silent_server() as base_url:
+        team = system.new_team("bedrock-silent", protocol="bedrock_converse", **SERVED)
+        system.change(f"/api/v1/providers/{team.slug}", base_url=base_url)
+        spare = f"{team.slug}-spare"
+        system.create("providers", name=spare, base_url=system.provider, credential=team.account)
+        served = SERVED | {"protocol": "bedrock_converse", "order": 1}
+        system.create("deployments", model=team.model, provider=spare, **served)
+
+        with pytest.raises(ClientError, match="may have been billed") as caught:
+            client(team, attempts=4, mode=mode).converse(modelId=team.model, messages=HELLO)
+
+    assert code_of(caught) == "ModelTimeoutException"
+    assert caught.value.response["ResponseMetadata"]["RetryAttempts"] == 0
+    [row] = eventually(team.spent_in_ledger, within_s=20, what="the call in the ledger")
+    assert (row["outcome"], row["amount_nusd"]) == ("unanswered", row["hold_nusd"])
+    assert team.books() == []

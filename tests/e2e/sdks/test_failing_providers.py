@@ -7,10 +7,9 @@ import os
 import re
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from openai import OpenAI
 
 from stack.ports import HOST
 from stack.programs import REPOSITORY
+from tests.e2e.sdks.silent_server import silent_server
 from tests.e2e.system import CLAUDE, PRICE, PROVIDER_MODEL, System, Team, eventually
 
 DOCUMENT = REPOSITORY / "docs" / "failing-providers.md"
@@ -69,27 +69,6 @@ def assert_the_answer_was_paid_for(team: Team, spare: Team, status: int) -> None
     [billed] = spare.books()
     assert (billed["client_request_id"], billed["amount_nusd"]) == (answered["request_id"], answered["amount_nusd"])
     assert sum(call["amount_nusd"] for call in team.books()) == 0
-
-
-@contextmanager
-def silent_server() -> Iterator[str]:
-    """Somebody who takes a request and hangs up."""
-    with closing(socket.create_server((HOST, 0))) as server:
-
-        def hang_up() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                with closing(connection):
-                    connection.recv(65536)
-
-        thread = threading.Thread(target=hang_up)
-        thread.start()
-        yield f"http://{HOST}:{server.getsockname()[1]}/v1"
-        server.shutdown(socket.SHUT_RDWR)
-    thread.join()
 
 
 def unreachable_answer(team: Team) -> httpx.Response | None:
@@ -165,8 +144,8 @@ def test_the_only_provider_is_heard_and_obeyed(system: System, unreachable: str)
 
 
 def test_a_call_that_may_have_been_billed_is_charged_once_and_not_sent_again(system: System) -> None:
-    with silent_server() as base_url:
-        team, spare = new_team(system, "silent", base_url=base_url)
+    with silent_server() as address:
+        team, spare = new_team(system, "silent", base_url=f"{address}/v1")
 
         with pytest.raises(openai.InternalServerError, match="may have been billed") as caught:
             openai_sdk(team).chat.completions.create(model=team.model, messages=QUESTION)

@@ -36,7 +36,7 @@ function call.summary(grant, state)
   return {
     meter = grant.meter,
     applied = applied,
-    status = kong.response.get_status(),
+    status = state.status or kong.response.get_status(),
     source = kong.response.get_source(),
     connected = applied and call.reached_upstream(),
     head = tap.head(state),

@@ -11,6 +11,11 @@ local RETRY_AFTER_MS = "200"
 -- For clients that know only whole seconds.
 local RETRY_AFTER = "1"
 
+-- AWS's SDKs know no header against trying again. They do so after any 502 or 504, and not after this, which they take
+-- for what has happened: the model has not answered in time.
+local AWS_SILENT_STATUS = 408
+local AWS_SILENT_ERROR = "ModelTimeoutException"
+
 -- What a provider answers who takes our credential no more, or nobody pays.
 local REFUSED = { [401] = true, [402] = true, [403] = true }
 
@@ -44,14 +49,21 @@ end
 -- What failed after it was sent may have been billed, and is charged; an SDK that sent it again by itself would have
 -- two charges for one answer. What was not, costs nothing, and comes back at once where another deployment could serve
 -- it; else after the time that the provider asks for.
-local function advise(kind, has_other)
+local function advise(kind, has_other, is_aws)
   if kind == "silent" then
-    kong.response.set_headers({ ["x-should-retry"] = "false" })
+    kong.response.set_headers({
+      ["x-should-retry"] = "false",
+      ["x-amzn-errortype"] = is_aws and AWS_SILENT_ERROR or nil,
+    })
+    if is_aws then
+      kong.response.set_status(AWS_SILENT_STATUS)
+    end
   elseif has_other then
     kong.response.set_headers({
       ["x-should-retry"] = "true",
       ["retry-after-ms"] = RETRY_AFTER_MS,
       ["retry-after"] = RETRY_AFTER,
+      ["x-amz-retry-after"] = is_aws and RETRY_AFTER_MS or nil,
     })
   end
 end
@@ -65,9 +77,11 @@ end
 
 
 -- The head of an answer has come, whose headers are `answer`; `connected` says whether a provider was sent anything.
--- What its deployment is to blame for is noted in `state.failure`.
+-- What its deployment is to blame for is noted in `state.failure`, and its status in `state.status`, since the client may
+-- be told another one.
 function failure.begin(protocol, grant, state, answer, connected)
-  local kind = kind_of(kong.response.get_source(), kong.response.get_status(), connected)
+  local status = kong.response.get_status()
+  local kind = kind_of(kong.response.get_source(), status, connected)
   if not kind then
     return
   end
@@ -79,7 +93,8 @@ function failure.begin(protocol, grant, state, answer, connected)
   if kind == "unreachable" or kind == "silent" then
     replace_body(state, protocol, kind == "silent" and SILENT or UNREACHABLE)
   end
-  advise(kind, grant.has_other)
+  state.status = status
+  advise(kind, grant.has_other, refusal.is_aws(protocol))
 end
 
 

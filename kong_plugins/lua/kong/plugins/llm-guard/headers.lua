@@ -2,9 +2,13 @@
 -- account and its rate limits on the way down, and every credential in Kong's own logs.
 
 local kong = kong
+local char = string.char
+local concat = table.concat
 local find = string.find
+local gmatch = string.gmatch
 local gsub = string.gsub
 local lower = string.lower
+local match = string.match
 local sub = string.sub
 
 local REDACTED = "REDACTED"
@@ -93,6 +97,26 @@ local function without_virtual_keys(value)
 end
 
 
+local function decoded(text)
+  return (gsub(text, "%%(%x%x)", function(digits)
+    return char(tonumber(digits, 16))
+  end))
+end
+
+
+-- The query without virtual keys, however they are encoded; nil where there is none to be taken out.
+local function query_without_virtual_keys(query)
+  local result, is_changed = {}, false
+  for argument in gmatch(query, "[^&]+") do
+    if find(decoded(argument), VIRTUAL_KEY) then
+      argument, is_changed = (match(argument, "^[^=]*=") or "") .. HIDDEN_KEY, true
+    end
+    result[#result + 1] = argument
+  end
+  return is_changed and concat(result, "&") or nil
+end
+
+
 -- Puts something harmless in the place of virtual keys, which are nobody else's business. The header stays: other
 -- plugins may do one thing where it is present and another where it is not.
 function headers.hide_virtual_keys()
@@ -105,10 +129,9 @@ function headers.hide_virtual_keys()
   if next(changed) then
     kong.service.request.set_headers(changed)
   end
-  local query = kong.request.get_raw_query()
-  local without, count = gsub(query, VIRTUAL_KEY, HIDDEN_KEY)
-  if count > 0 then
-    kong.service.request.set_raw_query(without)
+  local query = query_without_virtual_keys(kong.request.get_raw_query())
+  if query then
+    kong.service.request.set_raw_query(query)
   end
 end
 

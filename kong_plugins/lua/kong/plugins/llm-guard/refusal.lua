@@ -71,6 +71,11 @@ function refusal.body_headers(protocol, body)
 end
 
 
+function refusal.is_aws(protocol)
+  return IS_AWS[protocol] == true
+end
+
+
 function refusal.exit(protocol, message)
   local headers = IS_AWS[protocol] and AWS_HEADERS or HEADERS
   return kong.response.exit(STATUS, refusal.body(protocol, message, CODE, STATUS), headers)
