@@ -10,7 +10,7 @@ import pytest
 
 from stack.gateway import CONFIGURATION
 from stack.ports import HOST
-from tests.e2e.sdks.test_failing_providers import silent_server
+from tests.e2e.sdks.silent_server import silent_server
 from tests.e2e.system import System, Team, eventually
 
 pytestmark = pytest.mark.skipif(
@@ -58,10 +58,10 @@ def test_a_replica_that_cannot_be_connected_to_costs_nobody_anything(team: Team)
 
 
 def test_a_replica_that_may_have_billed_is_not_followed_by_another(team: Team) -> None:
-    with silent_server() as base_url:
-        replicate(team, base_url.removeprefix("http://").removesuffix("/v1"))
+    with silent_server() as address:
+        replicate(team, address.removeprefix("http://"))
         eventually(lambda: statuses(team, 1) == [502], within_s=20, what="the upstream is in force")
-        replicate(team, base_url.removeprefix("http://").removesuffix("/v1"), simulator(team))
+        replicate(team, address.removeprefix("http://"), simulator(team))
         found: list[int] = eventually(lambda: _both(statuses(team, 8)), within_s=30, what="both replicas are asked")
 
     assert set(found) == {200, 502}
