@@ -20,6 +20,13 @@ def test_a_call_is_billed_as_openai_publishes_it() -> None:
     assert amount_nusd(_GPT_4O_MINI, input_tokens=1000, cache_read_tokens=400, output_tokens=100) == 180_000
 
 
+def test_sounds_and_pictures_that_are_read_have_their_own_price() -> None:
+    price = PriceList("2.50", "2.50", "2.50", "10.00", input_audio_usd_per_mtok="6.00")
+    read = {"input_tokens": 130, "cache_read_tokens": 0, "output_tokens": 4}
+    assert amount_nusd(price, input_audio_tokens=120, **read) == 120 * 6_000 + 10 * 2_500 + 4 * 10_000
+    assert amount_nusd(price, input_image_tokens=120, **read) == 130 * 2_500 + 4 * 10_000
+
+
 def test_a_fraction_of_a_nano_dollar_is_rounded_up_once_for_the_whole_call() -> None:
     thirds = PriceList("0.0001", "0.0001", "0.0001", "0.0001")
     assert amount_nusd(thirds, input_tokens=3, cache_read_tokens=0, output_tokens=4) == 1

@@ -76,3 +76,27 @@ def test_a_behaviour_that_makes_no_sense_is_refused(
 ) -> None:
     answer = httpx.put(f"{provider_url}/_behaviour", params={"account": account_name}, json=behaviour)
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "files"),
+    [
+        ("audio/transcriptions", {"model": "whisper-1"}, {"file": ("", b"")}),
+        ("audio/transcriptions", {"model": "whisper-1", "file": "a"}, {"other": ("a.wav", b"RIFF")}),
+        ("audio/transcriptions", {"model": "gpt-4o-transcribe", "response_format": "srt"}, {"file": ("a.wav", b"a")}),
+        ("images/edits", {"model": "gpt-image-1.5", "prompt": "A parcel"}, {"mask": ("a.png", b"1")}),
+    ],
+)
+def test_a_form_that_lacks_its_file_or_asks_for_too_much_is_refused(
+    account: Account, path: str, data: dict[str, str], files: dict[str, tuple[str, bytes]]
+) -> None:
+    headers = {"authorization": f"Bearer {account.name}"}
+    answer = httpx.post(f"{account.provider_url}/v1/{path}", data=data, files=files, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+
+
+@pytest.mark.parametrize("body", [b"", b"--b", b"--b\r\n\r\nx\r\n--b--\r\n"])
+def test_a_form_that_is_none_is_refused(account: Account, body: bytes) -> None:
+    headers = {"authorization": f"Bearer {account.name}", "content-type": "multipart/form-data; boundary=b"}
+    answer = httpx.post(f"{account.provider_url}/v1/images/edits", content=body, headers=headers)
+    assert answer.status_code == 400
