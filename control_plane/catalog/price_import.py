@@ -17,7 +17,7 @@ from django.db import transaction
 
 from control_plane.catalog.listed_prices import SOURCE, ListedPrice, NoListPrice, listed_prices, vendor_at
 from control_plane.catalog.models import Deployment, Price
-from control_plane.catalog.price_book import add_row, price_of
+from control_plane.catalog.price_book import add_row, normal, price_of
 from control_plane.catalog.price_text import Amounts, lines_of
 from control_plane.live import announce_change
 from kong_plugins.llm.vendors import VENDORS
@@ -63,7 +63,11 @@ def look_up(organization_id: int, *, now: datetime, replace_manual: bool = False
 
 @transaction.atomic
 def apply(organization_id: int, findings: Iterable[Finding], *, actor: str, now: datetime) -> int:
-    """Put what was found into the price book; return how many rows those are."""
+    """Put what was found into the price book, unless somebody has meanwhile; return how many rows those are."""
+    findings = list(findings)
+    changed = [finding.deployment.pk for finding in findings if finding.proposals]
+    # Who comes second waits here, and then finds it done.
+    list(Deployment.objects.select_for_update(of=("self",)).filter(pk__in=changed).order_by("pk"))
     rows = [
         add_row(
             finding.deployment,
@@ -74,6 +78,7 @@ def apply(organization_id: int, findings: Iterable[Finding], *, actor: str, now:
         )
         for finding in findings
         for proposal in finding.proposals
+        if not _is_in_book(finding.deployment, proposal, proposal.since or now)
     ]
     if rows:
         announce_change(organization_id, actor=actor)
@@ -147,6 +152,11 @@ def _updates(book: Collection[Price], listed: Collection[ListedPrice], now: date
         if (there.amounts if there and there.effective_from == at else before) != wanted.amounts:
             yield Proposal(at, wanted.amounts, before)
         before = wanted.amounts
+
+
+def _is_in_book(deployment: Deployment, proposal: Proposal, at: datetime) -> bool:
+    row = Price.objects.filter(deployment=deployment, effective_from__lte=at).first()
+    return row is not None and row.amounts == normal(proposal.amounts)
 
 
 def _has_manual(book: Collection[Price], now: datetime) -> bool:

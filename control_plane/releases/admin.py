@@ -37,9 +37,10 @@ class ReleaseAdmin(ReadOnlyAdmin[Release]):
 
     @admin.display(description="Checksum")
     def whole_checksum(self, release: Release) -> SafeString:
-        return format_html('<span class="break-all">{}</span>', release.checksum)
+        return format_html('<span style="overflow-wrap: anywhere">{}</span>', release.checksum)
 
     @admin.display(description="Document")
     def document_text(self, release: Release) -> SafeString:
         document = msgspec.json.format(encode_policy(document_of(release)), indent=2)
-        return format_html('<pre class="break-all text-xs whitespace-pre-wrap">{}</pre>', document.decode())
+        style = "overflow-wrap: anywhere; white-space: pre-wrap"
+        return format_html('<pre class="text-xs" style="{}">{}</pre>', style, document.decode())

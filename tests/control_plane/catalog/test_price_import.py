@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -15,9 +16,9 @@ from django.utils import timezone
 from control_plane.catalog.listed_prices import SOURCE, listed_prices
 from control_plane.catalog.models import Deployment, Price
 from control_plane.catalog.price_book import add_row
-from control_plane.catalog.price_import import look_up
+from control_plane.catalog.price_import import apply, look_up
 from control_plane.teams.models import User
-from tests.control_plane.cast import PRICE, Api
+from tests.control_plane.cast import PRICE, Api, all_at_once
 
 
 def deployed(api: Api, provider_model: str = "o3", *, name: str = "o3", price: Any = None) -> Deployment:
@@ -99,6 +100,17 @@ def test_a_price_set_by_hand_stays_beside_a_listed_one_of_the_future_and_before_
     assert "set by hand, and stays" in run("--apply")
     assert Price.objects.count() == 3
     assert "rows added" in run("--apply", "--replace-manual")
+
+
+def test_what_two_approve_at_once_is_in_the_book_once(api: Api) -> None:
+    deployed(api)
+    now = timezone.now()
+    findings = look_up(api.organization.pk, now=now)
+
+    added = all_at_once([partial(apply, api.organization.pk, findings, actor="alice", now=now)] * 2)
+
+    assert sorted(added) == [0, 4]
+    assert Price.objects.count() == 4
 
 
 def test_only_the_chosen_organization_and_deployments_are_looked_up(api: Api) -> None:
