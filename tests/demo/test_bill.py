@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ def test_a_call_is_billed_as_openai_publishes_it() -> None:
 
 def test_sounds_and_pictures_that_are_read_have_their_own_price() -> None:
     price = PriceList("2.50", "2.50", "2.50", "10.00", input_audio_usd_per_mtok="6.00")
-    read = {"input_tokens": 130, "cache_read_tokens": 0, "output_tokens": 4}
+    read: dict[str, Any] = {"input_tokens": 130, "cache_read_tokens": 0, "output_tokens": 4}
     assert amount_nusd(price, input_audio_tokens=120, **read) == 120 * 6_000 + 10 * 2_500 + 4 * 10_000
     assert amount_nusd(price, input_image_tokens=120, **read) == 130 * 2_500 + 4 * 10_000
 
