@@ -92,6 +92,15 @@ test-routing: setup ## the rules of routing, one case a line: aliases, regions, 
 providers: setup ## write docs/providers.md anew, from the rows of vendors and the captured answers
 	@$(BIN)/python -m tests.control_plane.catalog.provider_table > .providers.md && mv .providers.md docs/providers.md
 
+.PHONY: openapi
+openapi: export BURSAR_SECRET_KEY := openapi
+openapi: export BURSAR_KEY_PEPPER := openapi
+openapi: export BURSAR_CREDENTIAL_KEY := bGludGxpbnRsaW50bGludGxpbnRsaW50bGludGxpbnQ=
+openapi: export REDIS_URL := redis://127.0.0.1:1/0
+openapi: export DATABASE_URL := postgresql://openapi@127.0.0.1:1/openapi
+openapi: setup ## write docs/openapi.yaml anew, from the views and serializers of the REST API
+	@$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
 .PHONY: fuzz
 fuzz: setup ## the tests that draw their cases, with 5000 cases each, and 20,000 runs of the engine against its model
 	@$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile fuzz --timeout 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularSwaggerSplitView, SpectacularYAMLAPIView
 from rest_framework.routers import SimpleRouter
 
 from control_plane.api.token_views import TokenViewSet
@@ -49,6 +50,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/health", HealthView.as_view()),
     path("api/v1/health/live", LivenessView.as_view()),
+    path("api/v1/schema", SpectacularYAMLAPIView.as_view(), name="schema"),
+    path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema")),
     path("api/v1/organization", OrganizationView.as_view({"get": "retrieve", "patch": "partial_update"})),
     path("api/v1/organizations", OrganizationsView.as_view()),
     path("api/v1/prices/import", PriceImportView.as_view()),

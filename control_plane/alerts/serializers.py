@@ -20,6 +20,8 @@ class WebhookSerializer(StrictSerializer[Webhook]):
     active = serializers.BooleanField(default=True)
     created_at = serializers.DateTimeField(read_only=True)
 
+    also_shown = {"secret": serializers.CharField(help_text="Only in the answer that makes it.", required=False)}
+
     _secret: str | None = None
 
     def create(self, validated_data: dict[str, Any]) -> Webhook:
@@ -49,3 +51,11 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
             *("id", "title", "subject", "period", "webhook", "url", "state", "attempts", "http_status", "error"),
             *("next_attempt_at", "delivered_at", "created_at"),
         )
+
+
+class TrialSerializer(serializers.Serializer[Any]):
+    """What an endpoint has answered to a test."""
+
+    accepted = serializers.BooleanField()
+    http_status = serializers.IntegerField(allow_null=True)
+    error = serializers.CharField(allow_null=True)

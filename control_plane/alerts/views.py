@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from control_plane.alerts.delivery import send_trial, try_again
 from control_plane.alerts.models import Delivery, Webhook
-from control_plane.alerts.serializers import DeliverySerializer, WebhookSerializer
+from control_plane.alerts.serializers import DeliverySerializer, TrialSerializer, WebhookSerializer
 from control_plane.api.views import OrganizationViewSet
 
 
@@ -20,6 +21,7 @@ class WebhookViewSet(OrganizationViewSet[Webhook]):
     serializer_class = WebhookSerializer
     filters = {"url": "url"}
 
+    @extend_schema(request=None, responses=TrialSerializer)
     @action(detail=True, methods=["post"])
     def test(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Send a signed message of the type "test" right now, and say what the endpoint has answered."""
@@ -38,6 +40,7 @@ class DeliveryViewSet(OrganizationViewSet[Delivery]):
     organization_path = "webhook__organization"
     filters = {"state": "state", "webhook": "webhook"}
 
+    @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Try again within seconds, with all attempts before it; one that has arrived is left alone."""

@@ -34,6 +34,8 @@ class StrictSerializer(serializers.Serializer[Row]):
     fixed: ClassVar[frozenset[str]] = frozenset()
     # Fields that change without anybody's changing the row, or that are shown once: no part of its ETag.
     changes_by_itself: ClassVar[frozenset[str]] = frozenset()
+    # What an answer shows beside the declared fields, for the description of the API.
+    also_shown: ClassVar[dict[str, serializers.Field[Any, Any, Any, Any]]] = {}
 
     @property
     def caller(self) -> Caller:

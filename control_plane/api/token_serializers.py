@@ -7,6 +7,8 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import Q
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from control_plane.api.callers import SCOPES, caller_of
@@ -15,6 +17,7 @@ from control_plane.api.serializers import InstantField, StrictSerializer, WholeN
 from control_plane.api.services import LONGEST_GRACE, Issuer, change_token, issue_token
 
 
+@extend_schema_field(OpenApiTypes.STR)
 class OneselfOrService(serializers.SlugRelatedField[Any]):
     """By user name: oneself, or a service account of the organization."""
 
@@ -39,9 +42,11 @@ class TokenSerializer(StrictSerializer[ApiToken]):
     )
     state = serializers.ChoiceField(choices=["active", "expired", "revoked"], read_only=True)
     expires_at = InstantField(allow_null=True, default=None)
-    last_used_at = serializers.DateTimeField(read_only=True)
-    revoked_at = serializers.DateTimeField(read_only=True)
+    last_used_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    revoked_at = serializers.DateTimeField(read_only=True, allow_null=True)
     created_at = serializers.DateTimeField(read_only=True)
+
+    also_shown = {"token": serializers.CharField(help_text="Only in the answer that makes it.", required=False)}
 
     secret: str | None = None
 

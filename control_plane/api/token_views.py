@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.exceptions import ValidationError as ModelValidationError
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -26,6 +27,7 @@ class TokenViewSet(OrganizationViewSet[ApiToken]):
     serializer_class = TokenSerializer
     filters = {"name": "name", "username": "user__username", "prefix": "prefix"}
 
+    @extend_schema(request=RotationSerializer)
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Give it another secret, which is in the answer and nowhere else."""
@@ -38,6 +40,7 @@ class TokenViewSet(OrganizationViewSet[ApiToken]):
             raise ValidationError(as_serializer_error(error)) from error
         return Response(self.get_serializer(token).data | {"token": secret})
 
+    @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """End its use at once."""

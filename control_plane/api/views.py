@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.db.models import Model, QuerySet
-from rest_framework import mixins, viewsets
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers, viewsets
 from rest_framework.exceptions import NotFound, ParseError, PermissionDenied, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.permissions import SAFE_METHODS, AllowAny
@@ -192,14 +193,27 @@ class NoSuchAddressView(APIView):
         raise NotFound
 
 
+class LivenessSerializer(serializers.Serializer[Any]):
+    status = serializers.CharField()
+
+
 class LivenessView(APIView):
     """200 as long as this process answers at all; one that does not is to be started anew."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
+    @extend_schema(responses=LivenessSerializer)
     def get(self, request: Request) -> Response:
         return Response({"status": "ok"})
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    """ok, or unavailable."""
+
+    status = serializers.CharField()
+    database = serializers.CharField()
+    redis = serializers.CharField()
 
 
 class HealthView(APIView):
@@ -209,6 +223,7 @@ class HealthView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
+    @extend_schema(responses={200: HealthSerializer, 503: HealthSerializer})
     def get(self, request: Request) -> Response:
         parts = {"database": self._database_answers(), "redis": self._redis_answers()}
         healthy = all(parts.values())

@@ -70,6 +70,18 @@ class ScopedSerializer(StrictSerializer[ScopedRow]):
     created_at = serializers.DateTimeField(read_only=True)
 
 
+class UsageSerializer(serializers.Serializer[Any]):
+    """How a cap stands, in the budget's unit; null is what Redis does not know."""
+
+    subject = serializers.CharField()
+    period = serializers.CharField()
+    cap = serializers.IntegerField()
+    carried_over = serializers.IntegerField()
+    extended_by = serializers.IntegerField()
+    spent = serializers.IntegerField(allow_null=True)
+    held = serializers.IntegerField(allow_null=True)
+
+
 class BudgetSerializer(ScopedSerializer[Budget]):
     """`amount` is in the budget's unit; money may be given as `amount_usd` instead.
 
@@ -91,6 +103,13 @@ class BudgetSerializer(ScopedSerializer[Budget]):
     degrade_at_percent = WholeNumberField(min_value=1, max_value=100, allow_null=True, default=None)
     carry_over_max = WholeNumberField(min_value=0, max_value=MAX_CAP_NUSD, default=0)
     carry_over_max_usd = UsdField(write_only=True, required=False)
+
+    also_shown = {
+        "amount_usd": serializers.CharField(allow_null=True),
+        "carry_over_max_usd": serializers.CharField(allow_null=True),
+        "state": UsageSerializer(allow_null=True),
+        "states": UsageSerializer(many=True),
+    }
 
     _redis_is_away = False
 
@@ -152,8 +171,10 @@ class ExtensionSerializer(StrictSerializer[Extension]):
     reason = serializers.CharField(max_length=500)
     created_by = serializers.CharField(source="created_by.username", read_only=True)
     created_at = serializers.DateTimeField(read_only=True)
-    revoked_by = serializers.CharField(source="revoked_by.username", read_only=True, default=None)
-    revoked_at = serializers.DateTimeField(read_only=True)
+    revoked_by = serializers.CharField(source="revoked_by.username", read_only=True, allow_null=True, default=None)
+    revoked_at = serializers.DateTimeField(read_only=True, allow_null=True)
+
+    also_shown = {"amount_usd": serializers.CharField(allow_null=True)}
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         take_usd(attrs, "amount", self.context["budget"].unit, given=self.initial_data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
@@ -41,6 +42,7 @@ class ExtensionViewSet(OrganizationViewSet[Extension]):
         own = visible(Budget.objects.filter(organization=self.organization), self.person)
         return {**super().get_serializer_context(), "budget": get_object_or_404(own, pk=self.kwargs["budget_id"])}
 
+    @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """End it before its time; the cap is lowered on the next request."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -23,6 +24,29 @@ class ChosenPrices(StrictSerializer[Price]):
     fingerprints = serializers.ListField(child=serializers.CharField(max_length=64), allow_empty=False)
 
 
+class PriceChange(serializers.Serializer[Any]):
+    effective_from = serializers.DateTimeField(allow_null=True, help_text="null: from when it is applied.")
+    difference = serializers.ListField(child=serializers.CharField(), help_text="Lines taken away (-) and added (+).")
+
+
+class DeploymentFinding(serializers.Serializer[Any]):
+    deployment = serializers.IntegerField()
+    model = serializers.CharField()
+    provider = serializers.CharField()
+    changes = PriceChange(many=True)
+    fingerprint = serializers.CharField(allow_null=True)
+    remark = serializers.CharField(allow_null=True)
+
+
+class ImportPreview(serializers.Serializer[Any]):
+    source = serializers.CharField()  # type: ignore[assignment]
+    deployments = DeploymentFinding(many=True)
+
+
+class ImportResult(serializers.Serializer[Any]):
+    added = serializers.IntegerField(help_text="Rows of the price book.")
+
+
 class PriceImportView(ApiView):
     """What the list says of each active deployment, and whose price would change; a price that was set by hand stays.
 
@@ -32,11 +56,13 @@ class PriceImportView(ApiView):
 
     scope = "catalog"
 
+    @extend_schema(responses=ImportPreview)
     def get(self, request: Request) -> Response:
         self._check_rights()
         found = look_up(self.organization.pk, now=timezone.now())
         return Response({"source": SOURCE, "deployments": [_shown(finding) for finding in found]})
 
+    @extend_schema(request=ChosenPrices, responses=ImportResult)
     def post(self, request: Request) -> Response:
         self._check_rights()
         chosen = ChosenPrices(data=request.data, context={"request": request})

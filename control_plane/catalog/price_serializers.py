@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from control_plane.amounts import usd_from_text
@@ -28,6 +30,7 @@ _ALWAYS_SHOWN: Final = {f"{name.removesuffix('_nusd')}_usd_per_mtok" for name in
 _TIER: Final = r"^[a-z][a-z0-9_]{0,31}$"
 
 
+@extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}, "example": {"web_search": "0.01"}})
 class PiecesField(serializers.DictField):
     """What each piece costs, by the piece's name, in US dollars as text."""
 
@@ -54,6 +57,7 @@ class PiecesField(serializers.DictField):
             ) from error
 
 
+@extend_schema_field({"type": "string", "example": "16:30"})
 class TimeOfDayField(serializers.Field[int, str, str, Any]):
     """A minute of the day in UTC, as 16:30."""
 
@@ -107,6 +111,7 @@ class PriceAmountsSerializer(RatesSerializer):
         return super().to_representation({"variants": None} | amounts)
 
 
+@extend_schema_field(OpenApiTypes.INT)
 class OwnedDeployment(serializers.PrimaryKeyRelatedField[Deployment]):
     """The id of a deployment of the caller's own organization."""
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.db import transaction
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, WholeNumberField
@@ -27,6 +28,7 @@ from control_plane.catalog.vendors import credential_choices, vendor_choices
 from kong_plugins.llm.vendors import CUSTOM
 
 
+@extend_schema_field({"type": ["string", "object"]})
 class CredentialField(serializers.CharField):
     """A credential as text; one of several fields also as the JSON object that it is."""
 
@@ -111,3 +113,17 @@ class DeploymentSerializer(StrictSerializer[Deployment]):
         if missing := [name for name in PRICE_FIELDS if name not in amounts]:
             raise serializers.ValidationError({"price": f"The first price names every kind; missing: {len(missing)}."})
         return amounts
+
+
+class FailingSerializer(serializers.Serializer[Any]):
+    """A deployment that has failed so many calls in a row, and until when calls go elsewhere."""
+
+    deployment = serializers.IntegerField()
+    model = serializers.CharField()
+    provider = serializers.CharField()
+    failures = serializers.IntegerField()
+    status = serializers.IntegerField()
+    since = serializers.DateTimeField()
+    last_failure_at = serializers.DateTimeField()
+    until = serializers.DateTimeField()
+    is_being_tried = serializers.BooleanField()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -14,7 +15,12 @@ from control_plane.api.views import OrganizationViewSet
 from control_plane.catalog.failing import clear_mark, failing_deployments
 from control_plane.catalog.models import Deployment, Discount, Model, Price, Provider
 from control_plane.catalog.price_serializers import DiscountSerializer, PriceSerializer
-from control_plane.catalog.serializers import DeploymentSerializer, ModelSerializer, ProviderSerializer
+from control_plane.catalog.serializers import (
+    DeploymentSerializer,
+    FailingSerializer,
+    ModelSerializer,
+    ProviderSerializer,
+)
 
 
 class ProviderViewSet(OrganizationViewSet[Provider]):
@@ -47,7 +53,8 @@ class DeploymentViewSet(OrganizationViewSet[Deployment]):
         "protocol": "protocol",
     }
 
-    @action(detail=False)
+    @extend_schema(filters=False, responses=FailingSerializer(many=True))
+    @action(detail=False, pagination_class=None)
     def failing(self, request: Request) -> Response:
         """Those that are marked as failing, with since when and until when calls go elsewhere."""
         if unknown := sorted(request.query_params):
@@ -55,6 +62,7 @@ class DeploymentViewSet(OrganizationViewSet[Deployment]):
         marked = failing_deployments(self.get_queryset().select_related("model__organization"))
         return Response([asdict(each) for each in marked])
 
+    @extend_schema(request=None)
     @action(detail=True, methods=["post"], url_path="clear-mark")
     def clear_mark(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Have calls go there again; also where they do already."""

@@ -20,6 +20,8 @@ class ForecastSerializer(serializers.ModelSerializer[Forecast]):
     unit = serializers.CharField(source="budget.unit")
     per_day = serializers.IntegerField()
 
+    also_shown = {f"{name}_usd": serializers.CharField(required=False) for name in _AMOUNTS}
+
     class Meta:
         model = Forecast
         fields = (

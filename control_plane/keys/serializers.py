@@ -28,8 +28,10 @@ class KeySerializer(StrictSerializer[VirtualKey]):
     speaks_for_users = FlagField(default=False)
     expires_at = InstantField(allow_null=True, default=None)
     active = serializers.BooleanField(read_only=True)
-    revoked_at = serializers.DateTimeField(read_only=True)
+    revoked_at = serializers.DateTimeField(read_only=True, allow_null=True)
     created_at = serializers.DateTimeField(read_only=True)
+
+    also_shown = {"key": serializers.CharField(help_text="Only in the answer that makes it.", required=False)}
 
     _full_key: str | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,6 +22,7 @@ class KeyViewSet(OrganizationViewSet[VirtualKey]):
     organization_path = "team__organization"
     filters = {"name": "name", "team": "team__slug"}
 
+    @extend_schema(request=None)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """End the key's use; its next request is refused."""

@@ -6,6 +6,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, cast
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from control_plane.api.callers import caller_of
@@ -17,6 +19,7 @@ from control_plane.rights.person import person_of
 from control_plane.rights.scope import visible
 
 
+@extend_schema_field({"type": "string", "example": "2026-11-01"})
 class DayOrInstantField(serializers.Field[datetime | None, str, str, Any]):
     """An ISO date, meant as its first instant in the organization's time zone, or an ISO instant with its offset."""
 
@@ -33,6 +36,7 @@ class DayOrInstantField(serializers.Field[datetime | None, str, str, Any]):
             self.fail("invalid")
 
 
+@extend_schema_field(OpenApiTypes.BOOL)
 class TruthField(serializers.Field[bool, str, bool, Any]):
     """The word true or false of a query string."""
 
@@ -60,6 +64,7 @@ class SpanQuery(StrictSerializer[UsageEvent]):
         return attrs
 
 
+@extend_schema_field({"type": "string", "example": "team,day"})
 class GroupsField(serializers.Field[tuple[GroupBy, ...], str, str, Any]):
     """Names of groups with commas between them."""
 
@@ -137,6 +142,7 @@ class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
         model = DeadLetter
         fields = ("id", "entry_id", "type", "reason", "deliveries", "payload", "created_at")
 
+    @extend_schema_field(OpenApiTypes.STR)
     def get_payload(self, letter: DeadLetter) -> str:
         return bytes(letter.payload).decode(errors="backslashreplace")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -31,6 +32,7 @@ class BooksView(ApiView):
 
     scope = "spend"
 
+    @extend_schema(responses=BooksSerializer)
     def get(self, request: Request) -> Response:
         if not may(self.person, "view", Reconciliation):
             raise PermissionDenied

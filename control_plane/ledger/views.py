@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -17,6 +19,7 @@ from rest_framework.response import Response
 
 from control_plane.api.csv_answers import csv_response
 from control_plane.api.views import ApiView, Pages
+from control_plane.ledger.answers import RefusalsRow, ShadowRefusalsRow, SpendRow
 from control_plane.ledger.models import UsageEvent
 from control_plane.ledger.refusals import Refusals, refusals, shadow_refusals
 from control_plane.ledger.selectors import REMARKED
@@ -37,6 +40,10 @@ class SpendView(ApiView):
 
     scope = "spend"
 
+    @extend_schema(
+        parameters=[SpendQuery],
+        responses={(200, "application/json"): SpendRow(many=True), (200, "text/csv"): OpenApiTypes.STR},
+    )
     def get(self, request: Request) -> HttpResponseBase:
         asked = _asked(SpendQuery, request)
         question: Question = replace(asked["question"], seen=partial(visible, person=self.person))
@@ -54,6 +61,7 @@ class RefusalsView(ApiView):
 
     scope = "spend"
 
+    @extend_schema(parameters=[SpanQuery], responses=RefusalsRow(many=True))
     def get(self, request: Request) -> Response:
         query = _asked(SpanQuery, request)
         return Response(_seen(self, refusals(self.organization.slug, **query)))
@@ -64,6 +72,7 @@ class ShadowRefusalsView(ApiView):
 
     scope = "spend"
 
+    @extend_schema(parameters=[SpanQuery], responses=ShadowRefusalsRow(many=True))
     def get(self, request: Request) -> Response:
         query = _asked(SpanQuery, request)
         return Response(_seen(self, shadow_refusals(self.organization.slug, **query)))
@@ -73,6 +82,7 @@ class NewestFirst(Pages):
     ordering = "-id"
 
 
+@extend_schema(parameters=[EventsQuery])
 class EventsView(ApiView, generics.ListAPIView[UsageEvent]):
     """Rows of the ledger, the newest first."""
 

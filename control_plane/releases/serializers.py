@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import serializers
 
 from control_plane.releases.models import Release
@@ -18,3 +20,9 @@ class WholeReleaseSerializer(ReleaseSerializer):
 
     class Meta(ReleaseSerializer.Meta):
         fields = (*ReleaseSerializer.Meta.fields, "document")  # type: ignore[assignment]
+
+
+class LiveSerializer(serializers.Serializer[Any]):
+    """Whether gateways know everything now."""
+
+    live = serializers.BooleanField()

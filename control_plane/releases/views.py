@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -11,7 +12,7 @@ from rest_framework.response import Response
 
 from control_plane.api.views import OrganizationViewSet
 from control_plane.releases.models import Release
-from control_plane.releases.serializers import ReleaseSerializer, WholeReleaseSerializer
+from control_plane.releases.serializers import LiveSerializer, ReleaseSerializer, WholeReleaseSerializer
 from control_plane.releases.services import republish
 
 
@@ -28,6 +29,7 @@ class ReleaseViewSet(OrganizationViewSet[Release]):
     def get_serializer_class(self) -> Any:
         return WholeReleaseSerializer if self.action == "retrieve" else ReleaseSerializer
 
+    @extend_schema(request=None, responses=LiveSerializer)
     @action(detail=False, methods=["post"])
     def republish(self, request: Request) -> Response:
         """Bring to the gateways what has not reached them, and everything if Redis has lost it."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from control_plane.api.callers import caller_of
@@ -32,6 +34,7 @@ class DepartmentSerializer(StrictSerializer[Department]):
         return people.change_department(instance.pk, **validated_data)
 
 
+@extend_schema_field(OpenApiTypes.STR)
 class SeenPerson(serializers.SlugRelatedField[User]):
     """A person by user name, of those whom the caller sees."""
 
@@ -71,7 +74,7 @@ class PersonSerializer(StrictSerializer[User]):
     role = serializers.ChoiceField(choices=ROLES, write_only=True)
     department = OwnedBySlug(slug_field="slug", queryset=Department.objects.all(), write_only=True, required=False)
     team = OwnedBySlug(slug_field="slug", queryset=Team.objects.all(), write_only=True, required=False)
-    last_login = serializers.DateTimeField(read_only=True)
+    last_login = serializers.DateTimeField(read_only=True, allow_null=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if self.instance is not None and (given := {"role", "department", "team"} & set(attrs)):

@@ -50,3 +50,9 @@ class TeamSerializer(StrictSerializer[Team]):
 
     def update(self, instance: Team, validated_data: dict[str, Any]) -> Team:
         return services.change_team(instance.pk, actor=self.actor, **validated_data)
+
+
+class OrganizationName(serializers.ModelSerializer[Organization]):
+    class Meta:
+        model = Organization
+        fields = ("slug", "name")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db.models import Q, QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework.mixins import DestroyModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,7 +14,7 @@ from control_plane.rights.scope import require
 from control_plane.teams.models import Department, Membership, Organization, Team, User
 from control_plane.teams.people import end_membership
 from control_plane.teams.people_serializers import DepartmentSerializer, MembershipSerializer, PersonSerializer
-from control_plane.teams.serializers import OrganizationSerializer, TeamSerializer
+from control_plane.teams.serializers import OrganizationName, OrganizationSerializer, TeamSerializer
 
 
 class OrganizationView(OrganizationViewSet[Organization]):
@@ -22,6 +23,7 @@ class OrganizationView(OrganizationViewSet[Organization]):
     scope = "teams"
     queryset = Organization.objects.all()
     serializer_class = OrganizationSerializer
+    organization_path = "pk"
 
     def get_object(self) -> Organization:
         self.kwargs["pk"] = self.organization.pk
@@ -41,9 +43,10 @@ class OrganizationsView(ApiView):
 
     scope = "teams"
 
+    @extend_schema(responses=OrganizationName(many=True))
     def get(self, request: Request) -> Response:
         rows = [self.organization] if self.caller.token else organizations_of(self.caller.user)
-        return Response([{"slug": row.slug, "name": row.name} for row in rows])
+        return Response(OrganizationName(rows, many=True).data)
 
 
 class DepartmentViewSet(OrganizationViewSet[Department]):
