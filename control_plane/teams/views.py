@@ -23,7 +23,9 @@ class OrganizationView(OrganizationViewSet[Organization]):
     scope = "teams"
     queryset = Organization.objects.all()
     serializer_class = OrganizationSerializer
-    organization_path = "pk"
+
+    def get_queryset(self) -> QuerySet[Organization]:
+        return self.seen(Organization.objects.filter(pk=self.organization.pk))
 
     def get_object(self) -> Organization:
         self.kwargs["pk"] = self.organization.pk
