@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from itertools import islice
 from typing import Any, Final
 
@@ -21,7 +19,7 @@ from control_plane.api.csv_answers import csv_response
 from control_plane.api.views import ApiView, Pages
 from control_plane.ledger.answers import RefusalsRow, ShadowRefusalsRow, SpendRow
 from control_plane.ledger.models import UsageEvent
-from control_plane.ledger.refusals import Refusals, refusals, shadow_refusals
+from control_plane.ledger.refusals import refusals, shadow_refusals
 from control_plane.ledger.selectors import REMARKED
 from control_plane.ledger.serializers import EventSerializer, EventsQuery, SpanQuery, SpendQuery
 from control_plane.ledger.spend import Question
@@ -46,7 +44,7 @@ class SpendView(ApiView):
     )
     def get(self, request: Request) -> HttpResponseBase:
         asked = _asked(SpendQuery, request)
-        question: Question = replace(asked["question"], seen=partial(visible, person=self.person))
+        question: Question = asked["question"]
         rows = spend_rows(question)
         if asked["format"] == "csv":
             return csv_response(rows, columns_of(question.group_by), file_name="spend.csv")
@@ -64,7 +62,8 @@ class RefusalsView(ApiView):
     @extend_schema(parameters=[SpanQuery], responses=RefusalsRow(many=True))
     def get(self, request: Request) -> Response:
         query = _asked(SpanQuery, request)
-        return Response(_seen(self, refusals(self.organization.slug, **query)))
+        teams = self.person.teams_seen(self.organization.slug)
+        return Response([asdict(row) for row in refusals(self.organization.slug, teams=teams, **query)])
 
 
 class ShadowRefusalsView(ApiView):
@@ -75,7 +74,8 @@ class ShadowRefusalsView(ApiView):
     @extend_schema(parameters=[SpanQuery], responses=ShadowRefusalsRow(many=True))
     def get(self, request: Request) -> Response:
         query = _asked(SpanQuery, request)
-        return Response(_seen(self, shadow_refusals(self.organization.slug, **query)))
+        teams = self.person.teams_seen(self.organization.slug)
+        return Response([asdict(row) for row in shadow_refusals(self.organization.slug, teams=teams, **query)])
 
 
 class NewestFirst(Pages):
@@ -114,12 +114,6 @@ def _asked(query: type[SpanQuery], request: Request) -> dict[str, Any]:
     serializer.is_valid(raise_exception=True)
     question: dict[str, Any] = serializer.validated_data
     return question
-
-
-def _seen(view: ApiView, rows: Sequence[Refusals]) -> list[dict[str, Any]]:
-    """The rows of teams that the caller sees."""
-    teams = view.person.teams_seen(view.organization.slug)
-    return [asdict(row) for row in rows if teams is None or row.team in teams]
 
 
 def _first_by_time_then_dearest(row: dict[str, Any]) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from django.urls import URLPattern, get_resolver
 
 PREFIX = "api/v1/"
 # What anybody may read.
-OPEN = {"health", "schema", "docs", ""}
+OPEN = {"health", "health/live", "schema", "docs", ""}
 
 
 def views() -> Iterator[tuple[str, Any]]:
