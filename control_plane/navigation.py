@@ -69,6 +69,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "separator": True,
         "items": [
             _entry("Releases", "inventory_2", "releases_release_changelist"),
+            _entry("Audit log", "history", "audit_auditentry_changelist"),
             _entry("Books", "fact_check", "ledger_reconciliation_changelist"),
             _entry("Unread events", "mail", "ledger_deadletter_changelist"),
             _entry("Organizations", "domain", "teams_organization_changelist"),

@@ -66,6 +66,7 @@ def named_request(answer: Answer) -> Answer:
     def answer_named(request: HttpRequest) -> HttpResponseBase:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request.META["HTTP_X_REQUEST_ID"] = request_id
         before = _request_id.set(request_id)
         try:
             response = answer(request)

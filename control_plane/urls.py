@@ -59,6 +59,7 @@ urlpatterns = [
     path("api/v1/", include("control_plane.ledger.urls")),
     path("api/v1/", include("control_plane.forecasts.urls")),
     path("api/v1/", include("control_plane.alerts.urls")),
+    path("api/v1/", include("control_plane.audit.urls")),
     path("api/v1/", include("control_plane.releases.urls")),
     re_path("^api/v1/", NoSuchAddressView.as_view()),
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -14,7 +12,6 @@ from control_plane.audit.context import Acting, acting_as
 
 MAX_REASON: Final = 500
 _REASON_FIELD: Final = "change_reason"
-_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}\Z")
 _WAYS: Final = {"api": "api", "admin": "admin"}
 
 
@@ -23,21 +20,18 @@ class BadReason(ValueError):
 
 
 class ActingMiddleware:
-    """Has the changes that a request makes recorded as those of its user. Every answer names the request's id."""
+    """Has the changes that a request makes recorded as those of its user."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request_id = _request_id(request)
         try:
             reason = reason_of(request)
         except BadReason as error:
             return _refused(request, str(error))
-        with acting_as(partial(_acting, request, request_id, reason)):
-            response = self.get_response(request)
-        response.headers["x-request-id"] = request_id
-        return response
+        with acting_as(partial(_acting, request, reason)):
+            return self.get_response(request)
 
 
 def reason_of(request: HttpRequest) -> str:
@@ -57,7 +51,7 @@ def reason_of(request: HttpRequest) -> str:
     return "".join(character if character.isprintable() else " " for character in reason).strip()
 
 
-def _acting(request: HttpRequest, request_id: str, reason: str) -> Acting:
+def _acting(request: HttpRequest, reason: str) -> Acting:
     # An API token's user is put on the request by its authentication, in the middle of the request.
     user: Any = getattr(request, "user", None)
     known = user is not None and user.is_authenticated
@@ -67,19 +61,13 @@ def _acting(request: HttpRequest, request_id: str, reason: str) -> Acting:
         token=getattr(getattr(getattr(request, "auth", None), "token", None), "name", ""),
         way=_way(request),
         address=request.META.get("REMOTE_ADDR", ""),
-        request_id=request_id,
+        request_id=request.META.get("HTTP_X_REQUEST_ID", ""),
         reason=reason,
     )
 
 
 def _way(request: HttpRequest) -> str:
     return _WAYS.get(request.path_info.split("/", 2)[1], "web")
-
-
-def _request_id(request: HttpRequest) -> str:
-    """The id that a proxy in front has given, or a new one."""
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.match(given) else uuid.uuid4().hex
 
 
 def _refused(request: HttpRequest, detail: str) -> HttpResponse:

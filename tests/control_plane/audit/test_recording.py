@@ -135,13 +135,13 @@ def test_no_secret_gets_into_the_log(api: Api, pages: Client, newest: Newest) ->
 
 
 def test_a_change_over_the_api_is_its_users_with_token_and_reason(api: Api, newest: Newest) -> None:
-    headers = {"x-bursar-reason": "Größer für den Start".encode().decode("latin-1"), "x-request-id": "from-proxy-1"}
+    headers = {"x-bursar-reason": "Größer für den Start".encode().decode("latin-1")}
     client = Client(headers={"authorization": f"Token {api.token}", **headers})
 
     answer = client.post("/api/v1/teams", {"slug": "search", "name": "Search"}, content_type="application/json")
 
     entry = newest("team")
-    assert answer["x-request-id"] == entry.request_id == "from-proxy-1"
+    assert answer["x-request-id"] == entry.request_id
     assert (entry.actor, entry.actor_id, entry.token, entry.way) == ("alice", str(api.user.pk), "tests", "api")
     assert (entry.address, entry.reason) == ("127.0.0.1", "Größer für den Start")
     too_long = client.get("/api/v1/teams", headers={"x-bursar-reason": "x" * 501})
