@@ -61,6 +61,8 @@ class ServiceForm(_Form[Row]):
     fixed: ClassVar[tuple[str, ...]] = ()
     # Who fills it in; `ServiceAdmin.get_form` says so.
     person: ClassVar[Person] = NOBODY
+    # Fields with another name than what of the row they change.
+    writes: ClassVar[dict[str, str]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,9 +71,19 @@ class ServiceForm(_Form[Row]):
                 field.offer_to(self.person)
         adding = self.instance._state.adding
         for name in self.fixed:
-            self.fields[name].disabled = not adding
+            if name in self.fields:  # it is not on a page that only shows
+                self.fields[name].disabled = not adding
+        if not adding:
+            self._leave_what_is_not_theirs()
         if adding and "organization" in self.fields:
             self._choose_only_organization()
+
+    def _leave_what_is_not_theirs(self) -> None:
+        """Take nothing for fields that the person may not change of this row."""
+        theirs = changeable_fields(self.person, self.instance)
+        for name, field in self.fields.items():
+            if theirs is not None and self.writes.get(name, name) not in theirs:
+                field.disabled = True
 
     def _choose_only_organization(self) -> None:
         field: Any = self.fields["organization"]
@@ -148,7 +160,12 @@ class ServiceAdmin(_Admin[Row]):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Row | None = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        if obj is not None and not self.has_change_permission(request, obj):
+            # Django takes the fields out of a form that only shows; ours asks them for their labels.
+            shown: Any = self.form
+            form: Any = forms.modelform_factory(self.model, form=shown, fields=list(shown.base_fields))
+        else:
+            form = super().get_form(request, obj, change=change, **kwargs)
         form.person = person_of(request.user)
         return form
 
@@ -159,14 +176,6 @@ class ServiceAdmin(_Admin[Row]):
         if not isinstance(chosen, str) or not get_fields_from_path(self.model, chosen)[-1].is_relation:
             return chosen
         return (chosen, VisibleRelatedFilter)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Row | None = None) -> Any:
-        """Also what the person may not change of this row."""
-        shown = tuple(super().get_readonly_fields(request, obj))
-        fields = None if obj is None else changeable_fields(person_of(request.user), obj)
-        if fields is None:
-            return shown
-        return shown + tuple(name for name in self.form.base_fields if name not in fields and name not in shown)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self._may(request, "view", obj)

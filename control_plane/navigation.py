@@ -29,6 +29,8 @@ NAVIGATION: list[dict[str, Any]] = [
         "separator": True,
         "items": [
             _entry("Teams", "groups", "teams_team_changelist"),
+            _entry("Departments", "corporate_fare", "teams_department_changelist"),
+            _entry("Roles", "badge", "teams_membership_changelist"),
             _entry("Virtual keys", "key", "keys_virtualkey_changelist"),
         ],
     },

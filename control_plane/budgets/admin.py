@@ -92,6 +92,11 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
             messages.warning(request, "Redis cannot be reached, so what is spent and held is not known right now.")
         return changelist
 
+    @admin.display(description="Amount")
+    def entered_amount(self, budget: Budget) -> str:
+        """For those who see the budget and do not change it; others have the form's field."""
+        return amount_text(budget.amount, budget.unit)
+
     @admin.display(description="Cap")
     def cap(self, budget: Budget) -> str:
         """Of a budget with one subject, what counts now; of others, what each has at least."""

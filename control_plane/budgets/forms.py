@@ -41,8 +41,9 @@ class ScopedForm(ServiceForm[ScopedRow]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, all_of_them in (("model", "All models"), ("provider", "All providers")):
-            field: Any = self.fields[name]
-            field.empty_label = all_of_them
+            field: Any = self.fields.get(name)
+            if field is not None:
+                field.empty_label = all_of_them
 
     def clean_subject(self) -> str | None:
         """The subject, if it exists; what is fixed was checked when it was made."""
@@ -60,6 +61,7 @@ class ScopedForm(ServiceForm[ScopedRow]):
 
 class BudgetForm(ScopedForm[Budget]):
     fixed = (*ScopedForm.fixed, "period")
+    writes: ClassVar[dict[str, str]] = {"entered_amount": "amount"}
 
     entered_amount = forms.DecimalField(
         label="Amount",
@@ -118,8 +120,8 @@ class BudgetForm(ScopedForm[Budget]):
 
     @property
     def changes(self) -> dict[str, Any]:
-        renamed = {"entered_amount": "amount"}
-        return {name: self.cleaned_data[name] for name in (renamed.get(name, name) for name in self.changed_data)}
+        names = (self.writes.get(name, name) for name in self.changed_data)
+        return {name: self.cleaned_data[name] for name in names}
 
 
 class LimitForm(ScopedForm[Limit]):

@@ -136,7 +136,8 @@ class ProviderForm(ServiceForm[Provider]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["authentication"].help_text = "It has to be one that the vendor takes."
+        if "authentication" in self.fields:
+            self.fields["authentication"].help_text = "It has to be one that the vendor takes."
         if self.instance._state.adding:
             self.fields["vendor"].initial = "openai"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Final, Literal
 
 from django.apps import apps
@@ -33,7 +35,8 @@ class Rule:
     `organizations` and `teams` say which rows are of some organizations, or of some teams. A role of the organization
     reaches the rows of its organizations, a role of a team those of its teams; `own` is the path to the user whose
     own rows the roles of `own_actions` reach. `anyone_views` are the rows that all see who have any role in their
-    organization. `change_of_given` is what goes for a row that has a given amount.
+    organization. `change_of_given` is what goes for a row that has a given amount. `only` is what must hold of a row
+    besides, whatever the role.
     """
 
     organizations: Callable[[Organizations], Q]
@@ -46,6 +49,7 @@ class Rule:
     delete: frozenset[Role] = frozenset()
     own: str | None = None
     own_actions: dict[Action, frozenset[Role]] = field(default_factory=dict)
+    only: dict[Action, Callable[[Person], Q]] = field(default_factory=dict)
 
     def roles(self, action: Action) -> frozenset[Role]:
         if action == "change":
@@ -62,13 +66,19 @@ class Rule:
         if self.anyone_views is not None and action == "view" and person.all_organizations:
             parts.append(self.anyone_views & self.organizations(person.all_organizations))
         if self.own and any(person.has(role) for role in self.own_actions.get(action, ())):
-            parts.append(Q(**{self.own: person.user_id}) & self.organizations(person.all_organizations))
+            parts.append(self._own(person, action))
         if not parts:
             return None
-        reached = parts[0]
-        for part in parts[1:]:
-            reached |= part
-        return reached
+        reached = reduce(or_, parts)
+        return reached & self.only[action](person) if action in self.only else reached
+
+    def _own(self, person: Person, action: Action) -> Q:
+        """One's own rows; of a team's, what was made there is changed only while there is a role in it."""
+        rows = Q(**{str(self.own): person.user_id}) & self.organizations(person.all_organizations)
+        if action == "view" or self.teams is None:
+            return rows
+        held = [self.teams(person.teams[role]) for role in self.own_actions[action] if role in person.teams]
+        return rows & reduce(or_, held, Q(pk__in=[]))
 
 
 def _in(path: str) -> Callable[[Organizations], Q]:
@@ -128,6 +138,18 @@ def _audited_in(organizations: Organizations) -> Q:
     return Q(organization__in=organizations.slugs) | Q(organization="", kind="user", object_id__in=people)
 
 
+def _of_nobody_else(person: Person) -> Q:
+    """People without a role beyond the organizations that the person administers, and without power over all."""
+    administered = person.organizations.get("platform_admin", Organizations()).ids
+    memberships = apps.get_model("teams", "Membership")._default_manager.exclude(organization__in=administered)
+    return Q(is_superuser=False) & ~Q(pk__in=memberships.order_by().values("user"))
+
+
+def _acts_as_oneself_or_a_program(person: Person) -> Q:
+    """Tokens that give nobody the rights of another person."""
+    return Q(user=person.user_id) | Q(user__is_service=True)
+
+
 def _departments_of(teams: Teams) -> Q:
     found = apps.get_model("teams", "Team")._default_manager.filter(pk__in=teams.ids).order_by()
     return Q(pk__in=found.values("department"))
@@ -180,9 +202,10 @@ RULES: Final[dict[str, Rule]] = {
         organizations=_users_of("organization"),
         teams=_users_of("team"),
         view=_ADMIN_AND_AUDITOR | _OWNER,
-        change={"platform_admin": frozenset({"first_name", "last_name", "email", "is_active"})},
+        change={"platform_admin": frozenset({"first_name", "last_name", "email", "is_active", "password"})},
         own="pk",
         own_actions={"view": _EVERYBODY},
+        only={"change": _of_nobody_else},
     ),
     "keys.virtualkey": Rule(
         organizations=_in("team__organization"),
@@ -235,5 +258,6 @@ RULES: Final[dict[str, Rule]] = {
         view=_ADMIN_AND_AUDITOR,
         own="user",
         own_actions={"view": _EVERYBODY, "add": _EVERYBODY, "change": _EVERYBODY},
+        only={"add": _acts_as_oneself_or_a_program},
     ),
 }

@@ -17,5 +17,6 @@ class AliasForm(ServiceForm[Alias]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        team: Any = self.fields["team"]
-        team.empty_label = "All teams"
+        if "team" in self.fields:
+            team: Any = self.fields["team"]
+            team.empty_label = "All teams"

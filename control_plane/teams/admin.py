@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
-from unfold.admin import TabularInline
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from control_plane.administration import ServiceAdmin, label_column
-from control_plane.teams import services
+from control_plane.administration import ReadOnlyInline, ServiceAdmin, label_column
+from control_plane.teams import (
+    people_admin,  # noqa: F401 - registers its pages
+    services,
+)
 from control_plane.teams.forms import OrganizationForm, TeamForm
 from control_plane.teams.models import Membership, Organization, Team, User
-
-if TYPE_CHECKING:
-    _UserAdmin = DjangoUserAdmin[User]
-else:
-    from unfold.admin import ModelAdmin
-
-    class _UserAdmin(DjangoUserAdmin, ModelAdmin): ...
-
 
 admin.site.unregister(Group)
 
@@ -49,10 +41,10 @@ class OrganizationAdmin(ServiceAdmin[Organization]):
         return services.change_organization(row.pk, actor=actor, **form.changes)
 
 
-class MembershipInline(TabularInline):  # type: ignore[misc] # unfold has no types
+class MembershipInline(ReadOnlyInline):
     model = Membership
-    fields = ("user", "role")
-    extra = 0
+    fields = readonly_fields = ("user", "role")
+    show_change_link = True
 
 
 @admin.register(Team)
@@ -99,18 +91,3 @@ class TeamAdmin(ServiceAdmin[Team]):
 
     def change(self, row: Team, form: TeamForm, actor: str) -> Team:
         return services.change_team(row.pk, actor=actor, **form.changes)
-
-
-@admin.register(User)
-class UserAdmin(_UserAdmin):
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "email", "is_staff", "is_superuser", "last_login")
-    list_filter = ("is_staff", "is_superuser", "is_active")
-    filter_horizontal = ("user_permissions",)
-    fieldsets = (
-        (None, {"fields": ("username", "password")}),
-        ("Person", {"fields": ("first_name", "last_name", "email")}),
-        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser", "user_permissions")}),
-    )
