@@ -69,15 +69,15 @@ test-cap: setup ## 128 requests at once against a cap of eight calls
 
 .PHONY: test-kill
 test-kill: setup ## kill -9 of each plugin server and of the gateway under load
-	@$(BIN)/pytest tests/e2e/test_kill.py
+	@$(BIN)/pytest -m chaos tests/e2e/test_kill.py
 
 .PHONY: test-sdks
 test-sdks: setup ## the providers' own SDKs against a running system, checked against the provider's books
 	@$(BIN)/pytest tests/e2e/sdks
 
 .PHONY: chaos
-chaos: setup ## Redis and providers that fail, on systems of its own; longer than a change should wait
-	@$(BIN)/pytest -m chaos tests/e2e
+chaos: setup ## what breaks on systems of its own (processes, Redis, providers); longer than a change should wait
+	@$(BIN)/pytest -m chaos tests/e2e tests/docs
 
 .PHONY: test-kong
 test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN_URL and KONG_PROXY_URL

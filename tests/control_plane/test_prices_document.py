@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 from typing import Final
 
 from pytest_django.live_server_helper import LiveServer
@@ -14,34 +10,21 @@ from pytest_django.live_server_helper import LiveServer
 from control_plane.catalog.listed_prices import SOURCE
 from control_plane.catalog.models import Discount, Price
 from tests.control_plane.cast import Api, environment
+from tests.documents import CONTROL_PLANE, REPOSITORY, follow, shell_blocks
 
-REPOSITORY: Final = Path(__file__).parents[2]
 DOCUMENT: Final = REPOSITORY / "docs" / "prices.md"
 
 
 def test_who_follows_the_document_has_list_prices_an_own_one_and_discounts(api: Api, live_server: LiveServer) -> None:
-    text = "\n".join(re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE))
-    for theirs, ours in {
-        "http://127.0.0.1:8080": live_server.url,
-        "python manage.py": f"{sys.executable} manage.py",
-    }.items():
-        assert theirs in text
-        text = text.replace(theirs, ours)
+    at_home = {CONTROL_PLANE: live_server.url, "python manage.py": f"{sys.executable} manage.py"}
+    commands = "\n".join(shell_blocks("prices.md"))
+    assert all(theirs in commands for theirs in at_home)
+    printed = follow(commands, at_home, environment(BURSAR_TOKEN=api.token))
 
-    done = subprocess.run(
-        [str(shutil.which("bash")), "-euo", "pipefail", "-c", text],
-        cwd=REPOSITORY,
-        env=environment(BURSAR_TOKEN=api.token),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
     assert SOURCE in DOCUMENT.read_text()
-    assert f"3 rows to add to the price book, of {SOURCE}" in done.stdout
-    assert f"3 rows added to the price book, of {SOURCE}" in done.stdout
-    assert f"{api.organization.slug}: 0 corrections" in done.stdout
+    assert f"3 rows to add to the price book, of {SOURCE}" in printed
+    assert f"3 rows added to the price book, of {SOURCE}" in printed
+    assert f"{api.organization.slug}: 0 corrections" in printed
     assert list(Price.objects.values_list("source", flat=True)) == ["manual", SOURCE, SOURCE, SOURCE]
     assert Discount.objects.count() == 2
     [deployment] = api.policy().deployments

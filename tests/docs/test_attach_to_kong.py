@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import sysconfig
@@ -17,15 +16,15 @@ import pytest
 
 from stack.ports import Ports, free_ports
 from stack.readiness import eventually, http_answers
+from tests.documents import REPOSITORY, follow, shell_blocks
 from tests.minikong.upstream import Upstream
 
-REPOSITORY: Final = Path(__file__).parents[2]
-DOCUMENT: Final = REPOSITORY / "docs" / "attach-to-kong.md"
+DOCUMENT: Final = "attach-to-kong.md"
 
 
 def commands() -> list[str]:
     """The shell blocks, in order: install, describe, secrets, Kong's settings, check; observe, a call, enforce."""
-    return re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return shell_blocks(DOCUMENT)
 
 
 class Node:
@@ -45,16 +44,7 @@ class Node:
         return text.replace("127.0.0.1:8000", f"127.0.0.1:{self._ports.gateway}")
 
     def run(self, command: str, environment: Mapping[str, str]) -> str:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", self.at_home(command)],
-            cwd=REPOSITORY,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return follow(self.at_home(command), {}, {**os.environ, **environment})
 
     def await_plugins(self) -> None:
         """Kong answers before its plugin servers do."""
@@ -73,7 +63,7 @@ class Node:
         }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
     """A node in a folder with a short name, since the path of a socket has at most 107 bytes."""
     with TemporaryDirectory(prefix="bursar-") as folder:
@@ -82,7 +72,7 @@ def node() -> Iterator[Node]:
         yield Node(Path(folder), free_ports())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def offline() -> dict[str, str]:
     """Let pip take what the package depends on from here: what is tested is our package, not an index."""
     return {
@@ -99,7 +89,7 @@ def lend_dependencies(node: Node) -> None:
     (site_packages / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kong(node: Node, offline: Mapping[str, str]) -> Iterator[Node]:
     """The node with everything installed and set, and its Kong started."""
     install, describe, secrets, settings, *_ = commands()
@@ -147,7 +137,5 @@ def test_a_route_is_observed_first_and_governed_then(kong: Node) -> None:
         assert len(provider.received) == calls
 
 
-def test_the_secrets_are_for_their_owner_only(node: Node) -> None:
-    node.run(commands()[2], {})
-
-    assert (node.root / "etc/bursar/edge.env").stat().st_mode & 0o077 == 0
+def test_the_secrets_are_for_their_owner_only(kong: Node) -> None:
+    assert (kong.root / "etc/bursar/edge.env").stat().st_mode & 0o077 == 0

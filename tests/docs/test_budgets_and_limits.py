@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import pytest
 
-from stack.programs import REPOSITORY
-from stack.system import Stack
+from tests.documents import CONTROL_PLANE, follow, shell_blocks
 from tests.e2e.system import System, eventually
-
-DOCUMENT: Final = REPOSITORY / "docs" / "budgets-and-limits.md"
-
-
-def script() -> str:
-    """All shell blocks of the document, one after the other in one shell."""
-    return "\n".join(re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE))
 
 
 class Reader:
@@ -30,21 +18,10 @@ class Reader:
 
     def __init__(self, system: System) -> None:
         self.system = system
-        done = subprocess.run(
-            [
-                "bash",
-                "-euo",
-                "pipefail",
-                "-c",
-                script().replace("http://127.0.0.1:8080", system.ready["control_plane"]),
-            ],
-            env={**os.environ, "BURSAR_TOKEN": system.ready["api_token"]},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        self.answers = [json.loads(line) for line in done.stdout.splitlines()]
+        at_home = {CONTROL_PLANE: system.ready["control_plane"]}
+        environment = {**os.environ, "BURSAR_TOKEN": system.ready["api_token"]}
+        printed = follow("\n".join(shell_blocks("budgets-and-limits.md")), at_home, environment)
+        self.answers = [json.loads(line) for line in printed.splitlines()]
 
     def answer(self, name: str) -> dict[str, Any]:
         """The last answer about the row with this name."""
@@ -58,10 +35,8 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    folder: Path = tmp_path_factory.mktemp("system")
-    with Stack(folder, settings={"BURSAR_REDIS_TIMEOUT_MS": "2000"}) as stack, System(stack.ready) as system:
-        yield Reader(system)
+def reader(demo_system: System) -> Reader:
+    return Reader(demo_system)
 
 
 @pytest.mark.timeout(240)

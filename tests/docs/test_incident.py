@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import msgspec
@@ -17,16 +15,12 @@ import pytest
 import redis
 
 from kong_plugins.llm.journal import Settled, line_of
-from stack.programs import REPOSITORY, script
+from stack.programs import script
 from stack.system import Stack
+from tests.documents import CONTROL_PLANE, follow, shell_blocks
 from tests.e2e.system import System, Team, eventually
 
-DOCUMENT: Final = REPOSITORY / "docs" / "incident.md"
-
-
-def commands() -> list[str]:
-    """The document's shell blocks, in order: health, journal, rebuild, copy."""
-    return re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
+pytestmark = pytest.mark.chaos
 
 
 class Machine:
@@ -40,23 +34,12 @@ class Machine:
 
     def run(self, command: str) -> str:
         at_home = {
-            "http://127.0.0.1:8080": str(self.system.api.base_url).rstrip("/"),
+            CONTROL_PLANE: str(self.system.api.base_url).rstrip("/"),
             "/var/lib/bursar/journal": str(self.journal),
             "/mnt/dead-node": str(self.dead_node),
             "python manage.py": f"{script('python')[0]} manage.py",
         }
-        for theirs, ours in at_home.items():
-            command = command.replace(theirs, ours)
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", command],
-            cwd=REPOSITORY,
-            env={**os.environ, **self.environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return follow(command, at_home, {**os.environ, **self.environment})
 
     def as_alice(self, team: Team) -> dict[str, str]:
         """The headers of a caller whose calls count in a tier's share and in a user's own budget too."""
@@ -106,7 +89,7 @@ def lost_call() -> Settled:
 
 @pytest.mark.timeout(240)
 def test_who_follows_the_document_gets_every_call_booked(machine: Machine) -> None:
-    health, journal, rebuild, copy = commands()
+    health, journal, rebuild, copy = shell_blocks("incident.md")
     team = machine.system.new_team("incident", cap_nusd=10_000_000_000)
     alice = machine.as_alice(team)
     assert team.post(team.request(max_tokens=5), **alice).status_code == 200

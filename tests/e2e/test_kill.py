@@ -83,6 +83,7 @@ def chain_of(rows: list[dict[str, Any]], request_id: str) -> list[dict[str, Any]
     return [row for row in rows if row["request_id"] == request_id]
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(180)
 def test_killing_each_process_under_load_loses_nothing_and_lets_nothing_through(
     short_lease_system: RunningSystem,

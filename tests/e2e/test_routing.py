@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -13,25 +11,18 @@ import httpx
 import pytest
 from openai import OpenAI, PermissionDeniedError
 
-from stack.programs import REPOSITORY
+from tests.documents import CONTROL_PLANE, follow, shell_blocks
 from tests.e2e.system import System, eventually
 
-DOCUMENT: Final = REPOSITORY / "docs" / "routing.md"
 QUESTION: Final[Any] = [{"role": "user", "content": "Hello there"}]
 
 
 def follow_the_document(system: System) -> list[dict[str, Any]]:
     """What all shell blocks of the document, one after the other in one shell, are answered."""
-    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE))
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script.replace("http://127.0.0.1:8080", system.ready["control_plane"])],
-        env={**os.environ, "BURSAR_TOKEN": system.ready["api_token"]},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    at_home = {CONTROL_PLANE: system.ready["control_plane"]}
+    environment = {**os.environ, "BURSAR_TOKEN": system.ready["api_token"]}
+    printed = follow("\n".join(shell_blocks("routing.md")), at_home, environment)
+    return [json.loads(line) for line in printed.splitlines()]
 
 
 def put_back(system: System) -> None:

@@ -5,36 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-from typing import Final
 
-from stack.programs import REPOSITORY
+from tests.documents import follow, shell_blocks
 from tests.e2e.system import System, Team
-
-DOCUMENT: Final = REPOSITORY / "docs" / "when-a-limit-is-reached.md"
-
-
-def commands() -> list[str]:
-    """The document's shell blocks, in order: wait for two seconds, want it whole, insist on the model, ask."""
-    return re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def run(command: str, team: Team) -> str:
     """What a command prints, with its line ends as curl prints them. The team calls its model by another name."""
-    command = command.replace("http://127.0.0.1:8000", team.system.gateway).replace('"gpt-4o"', f'"{team.model}"')
-    environment = {**os.environ, "KEY": team.key}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    at_home = {"http://127.0.0.1:8000": team.system.gateway, '"gpt-4o"': f'"{team.model}"'}
+    return follow(command, at_home, {**os.environ, "KEY": team.key})
 
 
 def test_who_follows_the_document_waits_insists_and_asks(system: System) -> None:
     team = system.new_team("documented")
     # Room for one such call. Tokens can come back at any time, so that even two seconds are worth a try.
     limit = system.new_limit(team, "tokens", 1060, window_seconds=60)
-    wait, _, insist, ask = commands()
+    wait, _, insist, ask = shell_blocks("when-a-limit-is-reached.md")
     assert run(insist, team).startswith("HTTP/1.1 200")
 
     asked = json.loads(run(ask, team))
@@ -49,7 +35,7 @@ def test_who_follows_the_document_waits_insists_and_asks(system: System) -> None
 
 def test_who_follows_the_document_gets_the_whole_answer_or_none(system: System) -> None:
     team = system.new_team("documented-whole", cap_nusd=400_000)
-    _, whole, insist, _ = commands()
+    _, whole, insist, _ = shell_blocks("when-a-limit-is-reached.md")
 
     assert run(whole, team).startswith("HTTP/1.1 429")
     assert team.books() == []

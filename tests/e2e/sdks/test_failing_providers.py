@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,11 +18,10 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from stack.ports import HOST
-from stack.programs import REPOSITORY
+from tests.documents import CONTROL_PLANE, follow, shell_blocks
 from tests.e2e.sdks.silent_server import silent_server
 from tests.e2e.system import CLAUDE, PRICE, PROVIDER_MODEL, System, Team, eventually
 
-DOCUMENT = REPOSITORY / "docs" / "failing-providers.md"
 QUESTION: Any = [{"role": "user", "content": "Where is my parcel?"}]
 
 
@@ -182,7 +179,7 @@ def test_who_follows_the_document_sees_what_is_failing_and_ends_it(system: Syste
     team, _ = new_team(system, "documented")
     team.behave(fail_status=401)
     assert openai_sdk(team).chat.completions.create(model=team.model, messages=QUESTION).choices
-    look, clear = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(), flags=re.DOTALL | re.MULTILINE)
+    look, clear = shell_blocks("failing-providers.md")
 
     [failing] = [row for row in json.loads(run(look, system)) if row["model"] == team.model]
     assert (failing["provider"], failing["status"], failing["failures"]) == (team.slug, 401, 1)
@@ -195,12 +192,5 @@ def test_who_follows_the_document_sees_what_is_failing_and_ends_it(system: Syste
 
 def run(commands: str, system: System, *, deployment: int = 0) -> str:
     """What the document's commands print, run as they stand."""
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands.replace("http://127.0.0.1:8080", system.ready["control_plane"])],
-        env={**os.environ, "BURSAR_TOKEN": system.ready["api_token"], "DEPLOYMENT": str(deployment)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    environment = {**os.environ, "BURSAR_TOKEN": system.ready["api_token"], "DEPLOYMENT": str(deployment)}
+    return follow(commands, {CONTROL_PLANE: system.ready["control_plane"]}, environment)
