@@ -273,12 +273,16 @@ class SecretAdmin(ServiceAdmin[Row]):
 
     def response_add(self, request: HttpRequest, obj: Row, post_url_continue: str | None = None) -> HttpResponse:
         """The page that shows the secret; it is rendered here, so that the secret is stored nowhere on its way."""
+        return self.secret_page(request, obj, obj.__dict__.pop("secret"), f"The new {self.opts.verbose_name} {obj}")
+
+    def secret_page(self, request: HttpRequest, row: Row, secret: str, title: str) -> HttpResponse:
+        """The page that shows a row's secret, for this once."""
         context = self.admin_site.each_context(request) | {
-            "title": f"The new {self.opts.verbose_name} {obj}",
-            "row": obj,
-            "secret": obj.__dict__.pop("secret"),
+            "title": title,
+            "row": row,
+            "secret": secret,
             "secret_help": self.secret_help,
-            "row_url": self.page_of(obj.pk),
+            "row_url": self.page_of(row.pk),
         }
         return TemplateResponse(request, "admin/secret.html", context)
 

@@ -237,6 +237,7 @@ _SCHEDULE_SECONDS = {
     "control_plane.budgets.tasks.carry_over": 60,
     "control_plane.releases.tasks.republish": 60,
     "control_plane.audit.tasks.chain_entries": 5,
+    "control_plane.keys.tasks.remind": 3_600,
 }
 # A run that waited longer than its own interval is dropped: the next one does its work.
 CELERY_BEAT_SCHEDULE = {

@@ -18,7 +18,7 @@ from control_plane.administration import (
 )
 from control_plane.alerts import services
 from control_plane.alerts.delivery import send_trial, try_again
-from control_plane.alerts.models import Delivery, Webhook
+from control_plane.alerts.models import Alert, Delivery, Webhook
 from control_plane.amounts import amount_text
 from control_plane.rights.person import person_of
 from control_plane.rights.scope import changeable
@@ -112,6 +112,8 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     @admin.display(description="Spent of cap")
     def spent(self, delivery: Delivery) -> str:
         alert = delivery.alert
+        if alert.kind == Alert.Kind.KEYS_DUE:
+            return ""
         unit: Any = alert.unit
         return f"{amount_text(alert.spent, unit)} of {amount_text(alert.cap, unit)}"
 

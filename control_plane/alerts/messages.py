@@ -36,6 +36,9 @@ class Message:
 
 def alert_message(alert: Alert) -> Message:
     """The same bytes at every attempt. Amounts carry their unit in their names, such as `cap_nusd`."""
+    if alert.kind == Alert.Kind.KEYS_DUE:
+        due = {"type": "keys.due", "organization": alert.organization.slug, "day": alert.period, "keys": alert.keys}
+        return Message(event_id=alert.event_id, body=msgspec.json.encode(due))
     is_forecast = alert.kind != Alert.Kind.THRESHOLD
     content: dict[str, Any] = {
         "type": "budget.exceeding_foreseen" if is_forecast else "budget.threshold_crossed",

@@ -39,12 +39,16 @@ class Alert(models.Model):
 
     `budget` is the budget's reference, `team` is "" where no team is meant; `cap` and `spent` are in `unit`. The day on
     which the cap will be reached, `exceeds_on`, is that of a forecast.
+
+    Of the kind `keys_due` it is about no budget: it lists the `keys` of which people are to be reminded in a `period`
+    of a day.
     """
 
     class Kind(models.TextChoices):
         THRESHOLD = "threshold"
         FORECAST = "forecast"
         NEAR_FORECAST = "near_forecast"
+        KEYS_DUE = "keys_due"
 
     organization = models.ForeignKey("teams.Organization", on_delete=models.CASCADE, related_name="alerts")
     kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.THRESHOLD)
@@ -59,6 +63,7 @@ class Alert(models.Model):
     cap = models.BigIntegerField()
     spent = models.BigIntegerField()
     exceeds_on = models.DateField(null=True)
+    keys = models.JSONField(default=list)
     crossed_at = models.DateTimeField()
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -69,17 +74,20 @@ class Alert(models.Model):
                 fields=["organization", "budget", "subject", "period", "kind", "percent"], name="alert_once_a_period"
             ),
             models.CheckConstraint(
-                condition=Q(kind="threshold", exceeds_on=None) | ~Q(kind="threshold") & Q(exceeds_on__isnull=False),
+                condition=Q(kind__in=["threshold", "keys_due"], exceeds_on=None)
+                | ~Q(kind__in=["threshold", "keys_due"]) & Q(exceeds_on__isnull=False),
                 name="alert_exceeds_on",
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.title} · {self.subject} · {self.period}"
+        return " · ".join(part for part in (self.title, self.subject, self.period) if part)
 
     @property
     def title(self) -> str:
         """What it says, in a few words."""
+        if self.kind == self.Kind.KEYS_DUE:
+            return f"{len(self.keys)} {'key is' if len(self.keys) == 1 else 'keys are'} due"
         if self.exceeds_on is None:
             return f"{self.percent} % of {self.budget_name}"
         return f"{self.budget_name} used up on {self.exceeds_on.isoformat()}"

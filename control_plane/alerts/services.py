@@ -16,7 +16,7 @@ from control_plane.alerts.models import Alert, Delivery, Webhook
 from control_plane.alerts.signing import seal_secret
 from control_plane.alerts.tasks import deliver
 from control_plane.budgets.models import Budget
-from control_plane.keys.models import VirtualKey
+from control_plane.keys.models import KeyReminder, VirtualKey
 from control_plane.ledger.rows import instant_of
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.events import ThresholdEvent
@@ -76,7 +76,43 @@ def _raise(budget: Budget, kind: Alert.Kind, subject: str, period: str, percent:
         percent=percent,
         defaults={"budget_name": budget.name, "team": _team_of(budget, subject), "unit": budget.unit, **facts},
     )
-    for webhook in Webhook.objects.filter(organization=budget.organization, active=True) if is_new else ():
+    if is_new:
+        _send(alert)
+
+
+def raise_keys_alert(*, organization: Organization, reminders: Sequence[KeyReminder], **_signal: Any) -> None:
+    """Receive `keys_fall_due`: write one alert of all these keys and its deliveries, in the transaction that notes that
+    people were reminded of them."""
+    now = timezone.now()
+    day = now.astimezone(organization.zone).date().isoformat()
+    alert = Alert.objects.create(
+        organization=organization,
+        kind=Alert.Kind.KEYS_DUE,
+        event_id=f"{organization.slug}:keys:{day}",
+        period=day,
+        percent=0,
+        cap=0,
+        spent=0,
+        crossed_at=now,
+        keys=[_due_key(reminder) for reminder in reminders],
+    )
+    _send(alert)
+
+
+def _due_key(reminder: KeyReminder) -> dict[str, str]:
+    return {
+        "id": reminder.key_id,
+        "name": reminder.key.name,
+        "team": reminder.key.team.slug,
+        "contact": reminder.key.contact,
+        "due": str(reminder.kind),
+        "due_at": reminder.due_at.isoformat(),
+    }
+
+
+def _send(alert: Alert) -> None:
+    """Write a delivery for each of the organization's webhooks."""
+    for webhook in Webhook.objects.filter(organization=alert.organization, active=True):
         delivery = Delivery.objects.create(alert=alert, webhook=webhook, next_attempt_at=timezone.now())
         transaction.on_commit(partial(deliver.apply_async, (delivery.pk,), retry=False), robust=True)
 

@@ -133,6 +133,8 @@ GOVERNED: Final[Mapping[str, Governed]] = {
 NOT_RECORDED: Final[Mapping[str, str]] = {
     "budgets.BudgetPeriod": "caps follow from budgets and extensions, and are made each period by a task",
     "forecasts.Forecast": "calculated",
+    "keys.KeyUse": "when keys were last used, as the ledger's events say",
+    "keys.KeyReminder": "of what people were reminded by a task",
     "ledger.UsageEvent": "the ledger is append-only by itself",
     "ledger.HourRollup": "sums of the ledger",
     "ledger.DayRollup": "sums of the ledger",

@@ -1,21 +1,23 @@
-"""Issuing, changing, revoking and publishing virtual keys."""
+"""Issuing, changing, rotating, revoking and publishing virtual keys."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from django.conf import settings
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from control_plane.catalog.selectors import validate_model_names
 from control_plane.keys.models import VirtualKey
-from control_plane.keys.selectors import key_record, validate_own_tier
+from control_plane.keys.selectors import key_record, network_texts, validate_own_tier
 from control_plane.live import VERSION_LEAP, announce_change, batches, leap_ahead, live_state, note_published
 from control_plane.rows import change_row, create_row
+from kong_plugins.llm.events import UsageEvent
 from kong_plugins.llm.keys import issue_key, key_digest
 from kong_plugins.llm.release import Tier
 
@@ -23,12 +25,35 @@ if TYPE_CHECKING:
     from control_plane.teams.models import Team, User
 
 
+LONGEST_GRACE: Final = timedelta(days=30)
+USUAL_GRACE: Final = timedelta(hours=24)
+
+
 class KeyChanges(TypedDict, total=False):
     name: str
+    application: str
+    description: str
+    contact: str
     tags: list[str]
     allowed_models: list[str] | None
+    allowed_routes: list[str] | None
+    allowed_networks: list[str] | None
     own_tier: Tier | None
+    rotate_every_days: int | None
     expires_at: datetime | None
+
+
+# A key is written at most once a minute, however many calls there are. What an organization's batches name comes in
+# turns, in one order, so that none of them waits for another.
+_NOTE_USES: Final = """
+    INSERT INTO keys_keyuse (key_id, generation, last_used_at, protocol)
+    SELECT key.id, used.generation, date_trunc('minute', to_timestamp(used.at_ms / 1000)), used.protocol
+    FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::text[]) AS used (key_id, generation, at_ms, protocol)
+    JOIN keys_virtualkey AS key ON key.id = used.key_id
+    ORDER BY key.id, used.generation
+    ON CONFLICT (key_id, generation) DO UPDATE SET last_used_at = EXCLUDED.last_used_at, protocol = EXCLUDED.protocol
+    WHERE keys_keyuse.last_used_at < EXCLUDED.last_used_at
+"""
 
 
 class KeyFields(KeyChanges, total=False):
@@ -42,6 +67,8 @@ def create_key(*, team: Team, created_by: User, **fields: Unpack[KeyFields]) -> 
     Raises:
         ValidationError: by field.
     """
+    if networks := fields.get("allowed_networks"):
+        fields["allowed_networks"] = network_texts(networks)
     key_id, full_key = issue_key()
     digest = key_digest(full_key, settings.KEY_PEPPER)
     key = create_row(VirtualKey(id=key_id, team=team, digest=digest, created_by=created_by, **fields))
@@ -58,6 +85,8 @@ def change_key(key_id: str, *, actor: str, **changes: Unpack[KeyChanges]) -> Vir
     Raises:
         ValidationError: by field.
     """
+    if networks := changes.get("allowed_networks"):
+        changes["allowed_networks"] = network_texts(networks)
     key, changed = change_row(VirtualKey.objects.select_related("team"), key_id, changes)
     if "allowed_models" in changed:
         validate_model_names(key.team.organization_id, key.allowed_models)
@@ -71,15 +100,88 @@ def change_key(key_id: str, *, actor: str, **changes: Unpack[KeyChanges]) -> Vir
 
 
 @transaction.atomic
+def rotate_key(key_id: str, *, actor: str, grace: timedelta = USUAL_GRACE) -> tuple[VirtualKey, str]:
+    """Give a key a new secret; return its record and the new full key, which nobody can read again. The secret that it
+    had goes on until the end of the grace; it stays the same key, with its budgets, limits and spend.
+
+    Raises:
+        ValidationError: the key is not in force, the grace is none, or the secret before is still good.
+    """
+    if not timedelta(0) <= grace <= LONGEST_GRACE:
+        raise ValidationError({"grace": f"The former secret can go on for 0 to {LONGEST_GRACE.days} days."})
+    key = _locked(key_id)
+    if key.state != "active":
+        raise ValidationError(f"The key is {key.state}: issue a new one.")
+    if grace and key.former_is_good:
+        raise ValidationError(
+            "The secret before this one is still good. End it first, or rotate without a grace, which ends both."
+        )
+    key.former_digest, key.former_until = (key.digest, timezone.now() + grace) if grace else ("", None)
+    _, full_key = issue_key(key.pk)
+    key.digest = key_digest(full_key, settings.KEY_PEPPER)
+    key.generation += 1
+    key.rotated_at = timezone.now()
+    _save_secrets(key, actor)
+    return key, full_key
+
+
+@transaction.atomic
+def end_grace(key_id: str, *, actor: str) -> VirtualKey:
+    """End the use of a key's former secret; its next request is refused. Where there is none, nothing changes."""
+    key = _locked(key_id)
+    if key.former_digest:
+        key.former_digest, key.former_until = "", None
+        _save_secrets(key, actor)
+    return key
+
+
+def _locked(key_id: str) -> VirtualKey:
+    return VirtualKey.objects.select_for_update(of=("self",)).select_related("team__organization").get(pk=key_id)
+
+
+def _save_secrets(key: VirtualKey, actor: str) -> None:
+    key.version += 1
+    key.save(update_fields=["digest", "generation", "rotated_at", "former_digest", "former_until", "version"])
+    announce_change(key.team.organization_id, actor=actor)
+
+
 def revoke_key(key_id: str, *, actor: str) -> VirtualKey:
-    """End a key's use for good; its next request is refused. Revoking twice changes nothing."""
-    revoked = VirtualKey.objects.filter(pk=key_id, revoked_at=None).update(
+    """End a key's use for good, by its former secret too; its next request is refused. Revoking twice changes
+    nothing."""
+    revoke_keys([key_id], actor=actor)
+    return VirtualKey.objects.select_related("team__organization").get(pk=key_id)
+
+
+@transaction.atomic
+def revoke_keys(key_ids: Collection[str], *, actor: str) -> int:
+    """End the use of many keys at once; return how many were in use until now."""
+    rows = VirtualKey.objects.select_for_update(of=("self",)).filter(pk__in=key_ids, revoked_at=None).order_by("pk")
+    found = list(rows.values_list("pk", "team__organization"))
+    VirtualKey.objects.filter(pk__in=[key_id for key_id, _ in found]).update(
         revoked_at=timezone.now(), version=F("version") + 1
     )
-    key = VirtualKey.objects.select_related("team__organization").get(pk=key_id)
-    if revoked:
-        announce_change(key.team.organization_id, actor=actor)
-    return key
+    for organization_id in sorted({organization_id for _, organization_id in found}):
+        announce_change(organization_id, actor=actor)
+    return len(found)
+
+
+def note_uses(events: Iterable[UsageEvent]) -> None:
+    """Keep when keys were last used; what the ledger records of keys that there are not is passed over."""
+    newest: dict[tuple[str, int], UsageEvent] = {}
+    for event in events:
+        known = newest.setdefault((event.key, event.key_generation), event)
+        if known.reserved_at_ms < event.reserved_at_ms:
+            newest[event.key, event.key_generation] = event
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _NOTE_USES,
+            [
+                [event.key for event in newest.values()],
+                [event.key_generation for event in newest.values()],
+                [event.reserved_at_ms for event in newest.values()],
+                [event.protocol or "" for event in newest.values()],
+            ],
+        )
 
 
 def publish_keys(organization_id: int) -> None:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from django.db import Error, connection, transaction
 
+from control_plane.keys.services import note_uses
 from control_plane.ledger.counters import count_what_was_lost
 from control_plane.ledger.models import DeadLetter
 from control_plane.ledger.partitions import ensure_months
@@ -70,8 +71,9 @@ def take(organization: str, events: Sequence[UsageEvent]) -> int:
     wait_for_turn(organization)
     # Of two with one id, the first is the one that Redis has counted.
     rows = {event.id: event_row(event) for event in reversed(events)}
-    inserted = _insert(list(rows.values()))
+    inserted = set(_insert(list(rows.values())))
     _add_to_hours(hour_rows((rows[event_id] for event_id in inserted), _zone_of(organization)))
+    note_uses(event for event in events if event.id in inserted)
     lost = {event.id: event for event in events if event.uncounted}
     count_what_was_lost(organization, (lost[event_id] for event_id in inserted if event_id in lost))
     return len(inserted)

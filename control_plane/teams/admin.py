@@ -28,6 +28,7 @@ class OrganizationAdmin(ServiceAdmin[Organization]):
     fieldsets = (
         (None, {"fields": ("slug", "name", "time_zone", "fiscal_month_start", "behind_since")}),
         ("Where calls may go", {"fields": ("regions", "tier_models")}),
+        ("Virtual keys", {"fields": ("rotate_keys_every_days",)}),
         ("While Redis is away", {"fields": ("fault_tolerant_tiers", "capless_tiers")}),
     )
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxLengthValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, JSONField, Q
 
@@ -17,6 +17,7 @@ from control_plane.rights.roles import ORGANIZATION_ROLES, ROLES, TEAM_ROLES, Ro
 from kong_plugins.llm.release import Tier
 
 MAX_PREFERRED: Final = 5
+LONGEST_ROTATION_DAYS: Final = 730
 NO_REGION_MESSAGE: Final = "Name at least one region in regions, or leave it out for no rule."
 TIERS = [(tier, tier.capitalize()) for tier in get_args(Tier)]
 
@@ -96,6 +97,13 @@ class Organization(models.Model):
         blank=True,
         help_text="The request models that the keys of a tier may use, whatever their team may; a tier that is not "
         "named may use all.",
+    )
+    rotate_keys_every_days = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_ROTATION_DAYS)],
+        help_text="Remind of every key that has had its secret for so many days; a key may have less, never more. None "
+        "given means that only keys with days of their own are reminded of.",
     )
     readiness_epoch = models.PositiveIntegerField(
         default=0, editable=False, help_text="Rises each time the gateways' counters are declared complete anew."

@@ -8,7 +8,14 @@ from rest_framework import serializers
 
 from control_plane.api.serializers import OwnedBySlug, StrictSerializer, WholeNumberField
 from control_plane.teams import services
-from control_plane.teams.models import MAX_PREFERRED, TIERS, Department, Organization, Team
+from control_plane.teams.models import (
+    LONGEST_ROTATION_DAYS,
+    MAX_PREFERRED,
+    TIERS,
+    Department,
+    Organization,
+    Team,
+)
 
 
 class OrganizationSerializer(StrictSerializer[Organization]):
@@ -20,6 +27,7 @@ class OrganizationSerializer(StrictSerializer[Organization]):
     capless_tiers = serializers.ListField(child=serializers.ChoiceField(choices=TIERS))
     regions = serializers.ListField(child=serializers.CharField(max_length=63), allow_null=True)
     tier_models = serializers.DictField(child=serializers.ListField(child=serializers.CharField(max_length=128)))
+    rotate_keys_every_days = WholeNumberField(min_value=1, max_value=LONGEST_ROTATION_DAYS, allow_null=True)
 
     def update(self, instance: Organization, validated_data: dict[str, Any]) -> Organization:
         return services.change_organization(instance.pk, actor=self.actor, **validated_data)
