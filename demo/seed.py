@@ -31,7 +31,7 @@ def seed(*, control_plane_url: str, api_token: str, provider_url: str, known_key
     data = json.loads(files("demo").joinpath("seed.json").read_bytes())
     headers = {"authorization": f"Token {api_token}"}
     with httpx.Client(base_url=f"{control_plane_url}/api/v1", headers=headers, timeout=30) as client:
-        seeding = _Seeding(client)
+        seeding = Seeding(client)
         for model in demo_models():
             provider = data["provider"] | {"name": _provider_name(data["provider"]["name"], model.base_path)}
             seeding.provider(provider, provider_url + model.base_path)
@@ -41,7 +41,7 @@ def seed(*, control_plane_url: str, api_token: str, provider_url: str, known_key
         for kind in ("budgets", "limits"):
             for row in data[kind]:
                 seeding.ensure(kind, {"name": row["name"]}, row)
-        return {row["name"]: seeding.key(row, known_keys.get(row["name"])) for row in data["keys"]}
+        return seeding.keys(data["keys"], known_keys)
 
 
 def _provider_name(name: str, base_path: str) -> str:
@@ -49,20 +49,28 @@ def _provider_name(name: str, base_path: str) -> str:
     return name if base_path == "/v1" else name + base_path.replace("/", "-")
 
 
-class _Seeding:
+class Seeding:
+    """The REST API of a control plane, as one puts things in that may be there already."""
+
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
     def ensure(self, kind: str, name: dict[str, str], fields: dict[str, Any]) -> dict[str, Any]:
         """The row with this name, made of these fields if it is not there."""
-        found = self._call("GET", f"/{kind}", params=name)["results"]
-        row: dict[str, Any] = found[0] if found else self._call("POST", f"/{kind}", json=fields)
+        found = self.call("GET", f"/{kind}", params=name)["results"]
+        row: dict[str, Any] = found[0] if found else self.call("POST", f"/{kind}", json=fields)
         return row
+
+    def fill(self, kind: str, name: str, fields: dict[str, Any]) -> None:
+        """Set the fields of a row that are empty still."""
+        row = self.call("GET", f"/{kind}/{name}")
+        if missing := {field: value for field, value in fields.items() if not row[field]}:
+            self.call("PATCH", f"/{kind}/{name}", json=missing)
 
     def provider(self, provider: dict[str, str], base_url: str) -> None:
         row = self.ensure("providers", {"name": provider["name"]}, provider | {"base_url": base_url})
         if row["base_url"] != base_url:
-            self._call("PATCH", f"/providers/{provider['name']}", json={"base_url": base_url})
+            self.call("PATCH", f"/providers/{provider['name']}", json={"base_url": base_url})
 
     def model(self, model: DemoModel, provider: str) -> None:
         """A model and the provider's deployments of it, one for each way of asking, at the provider's own price."""
@@ -74,21 +82,24 @@ class _Seeding:
             served = {"model": model.name, "provider": provider, "protocol": protocol}
             self.ensure("deployments", served, served | {"provider_model": model.name, "price": price})
 
+    def keys(self, rows: list[dict[str, Any]], known_keys: dict[str, str]) -> dict[str, str]:
+        return {row["name"]: self.key(row, known_keys.get(row["name"])) for row in rows}
+
     def key(self, fields: dict[str, Any], known: str | None) -> str:
         """A key of this name that works and that somebody knows."""
-        found = self._call("GET", "/keys", params={"team": fields["team"], "name": fields["name"]})["results"]
+        found = self.call("GET", "/keys", params={"team": fields["team"], "name": fields["name"]})["results"]
         if found and known is not None and found[0]["active"] and f"_{found[0]['id']}_" in known:
             return known
         if found:
             self._retire(found[0])
-        key: str = self._call("POST", "/keys", json=fields)["key"]
+        key: str = self.call("POST", "/keys", json=fields)["key"]
         return key
 
     def _retire(self, key: dict[str, Any]) -> None:
-        self._call("POST", f"/keys/{key['id']}/revoke")
-        self._call("PATCH", f"/keys/{key['id']}", json={"name": f"{key['name']} {key['id']}"})
+        self.call("POST", f"/keys/{key['id']}/revoke")
+        self.call("PATCH", f"/keys/{key['id']}", json={"name": f"{key['name']} {key['id']}"})
 
-    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
         answer = self._client.request(method, path, **arguments)
         if answer.is_error:
             raise SeedError(f"{method} {path}: {answer.status_code} {answer.text}")

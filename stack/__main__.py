@@ -46,7 +46,8 @@ def main() -> int:
 def _run() -> int:
     run = Path(os.environ.get("BURSAR_RUN_DIR") or ".run")
     log_view = LogView(run / "logs", list(PROGRAM_NAMES))
-    stack = Stack(run, ports=ports_from(os.environ), settings=_DEMO_PACE | dict(os.environ), say=_say)
+    settings = _DEMO_PACE | dict(os.environ)
+    stack = Stack(run, ports=ports_from(os.environ), settings=settings, company=True, say=_say)
     started_s = time.monotonic()
     log_view.start()
     try:

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 import httpx
 import psycopg
 
+from demo.company import seed_company
 from demo.seed import SeedError, seed
 from stack.errors import StartError
 from stack.gateway import CONFIGURATION
@@ -41,7 +42,8 @@ class Stack:
 
     `settings` goes over the environment, an empty value unsets: BURSAR_… for the programs, REDIS_URL and DATABASE_URL
     for servers of yours, BURSAR_GATEWAY and KONG_… for another gateway. Without `ports` it takes free ones.
-    Of several `gateways` each is as if on a machine of its own. `ready` is what `ready.json` says.
+    With `company`, the demo's company is put in, and a month of its calls. Of several `gateways` each is as if on a
+    machine of its own. `ready` is what `ready.json` says.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Stack:
         ports: Ports | None = None,
         gateways: int = 1,
         settings: Mapping[str, str] | None = None,
+        company: bool = False,
         say: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self.ready: dict[str, Any] = {}
@@ -58,6 +61,7 @@ class Stack:
         self._ports = ports or free_ports()
         self._gateways = gateways
         self._environment = {name: value for name, value in {**os.environ, **(settings or {})}.items() if value}
+        self._company = company
         self._say = say
         self._plan: Plan | None = None
         self._supervisor: Supervisor | None = None
@@ -182,7 +186,27 @@ class Stack:
             provider_url=plan.provider_url,
             known_keys=self._folder.known_keys(),
         )
+        if self._company:
+            keys |= self._seed_company(plan)
         self._folder.keep_keys(keys)
+
+    def _seed_company(self, plan: Plan) -> dict[str, str]:
+        """The rest of the demo's company; with the first start, the calls of its past too."""
+        history = plan.run / "history.jsonl"
+        keys, calls = seed_company(
+            control_plane_url=plan.control_plane_url,
+            api_token=plan.secrets["BURSAR_API_TOKEN"],
+            password=plan.secrets["BURSAR_ADMIN_PASSWORD"],
+            known_keys=self._folder.known_keys(),
+            history=history,
+        )
+        if calls:
+            self._say(f"putting in the company's last five weeks: {calls:,} calls")
+            self._manage(plan, "import_events", str(history), "--organization=acme", "--skip-checks")
+            self._manage(plan, "rebuild_counters", "--gateways-look-within=0", "--skip-checks")
+            self._manage(plan, "forecast", "--skip-checks")
+            history.unlink()
+        return keys
 
     def _await_gateway(self, node: Node) -> None:
         gateway = node.gateway

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django.db.models import F, QuerySet, Sum
 
@@ -17,6 +18,7 @@ from control_plane.dashboard.charts import CAP_COLOUR, COLOURS, USD, Chart, Seri
 from control_plane.dashboard.view import View
 from control_plane.forecasts.models import Forecast
 from control_plane.ledger.models import DayRollup
+from control_plane.ledger.periods import day_start
 from control_plane.ledger.spend import CALLS
 from control_plane.rights.scope import visible
 from control_plane.teams.models import Team
@@ -36,11 +38,15 @@ _AMOUNTS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A budget of a team, or of one of its keys, in its running period. `usage` is None while Redis is away."""
+    """A budget of a team, or of one of its keys, in its running period. `usage` is None while Redis is away.
+
+    A budget that is too young for a forecast has the rate at which the team has spent before it, where that is known.
+    """
 
     period: BudgetPeriod
     usage: Usage | None
     forecast: Forecast | None
+    team_per_day: int | None = None
 
     @property
     def budget(self) -> Budget:
@@ -50,9 +56,27 @@ class Standing:
     def cap(self) -> int:
         return self.usage.cap if self.usage else self.period.cap
 
+    @property
+    def per_day(self) -> int | None:
+        """The rate at which it is used, in its unit."""
+        if self.forecast is not None:
+            return self.forecast.per_day
+        budget = self.budget
+        is_of_all = budget.model_id is None and budget.provider_id is None and budget.tag is None
+        return self.team_per_day if budget.scope == "team" and budget.unit == "nusd" and is_of_all else None
 
-def standings(view: View, team: Team, keys: QuerySet[Any]) -> list[Standing]:
-    """The budgets of a team and of its keys, the team's own first."""
+    def ends_on(self, today: date, zone: ZoneInfo) -> date | None:
+        """The day on which it will be used up; None where that is not before the end of its period."""
+        if self.forecast is not None:
+            return self.forecast.exceeds_on
+        if not self.per_day or self.usage is None or self.usage.spent is None:
+            return None
+        on = today + timedelta(days=(self.usage.cap - self.usage.spent) // self.per_day)
+        return on if day_start(on, zone).timestamp() * 1000 < self.period.ends_at_ms else None
+
+
+def standings(view: View, team: Team, keys: QuerySet[Any], *, team_per_day: int | None) -> list[Standing]:
+    """The budgets of a team and of its keys, the team's own first; `team_per_day` is what the team spends."""
     at_ms = now_ms()
     running = visible(BudgetPeriod.objects.select_related("budget__organization", "budget__model"), view.person).filter(
         budget__organization=team.organization, budget__active=True, starts_at_ms__lte=at_ms, ends_at_ms__gt=at_ms
@@ -67,7 +91,12 @@ def standings(view: View, team: Team, keys: QuerySet[Any]) -> list[Standing]:
     except StoreUnavailable:
         usages = [None] * len(rows)
     return [
-        Standing(period=row, usage=usage, forecast=foreseen.get((row.budget_id, row.subject, row.name)))
+        Standing(
+            period=row,
+            usage=usage,
+            forecast=foreseen.get((row.budget_id, row.subject, row.name)),
+            team_per_day=team_per_day,
+        )
         for row, usage in zip(rows, usages, strict=True)
     ]
 
@@ -90,8 +119,8 @@ def _chart(view: View, team: Team, standing: Standing) -> Chart:
     used = _used(view, team, standing, days)
     series = [Series(name="Used so far", values=used)]
     known = next((value for value in reversed(used) if value is not None), 0)
-    if standing.forecast is not None:
-        values = _line(view, days, known, standing.forecast.per_day, standing.cap)
+    if standing.per_day is not None:
+        values = _line(view, days, known, standing.per_day, standing.cap)
         series.append(Series(name="At the present rate", values=values, colour=COLOURS[1], dashed=True))
     series.append(Series(name="Budget", values=[standing.cap] * len(days), colour=CAP_COLOUR, dashed=True))
     budget = standing.budget
@@ -107,7 +136,7 @@ def _chart(view: View, team: Team, standing: Standing) -> Chart:
 
 def answer_of(view: View, standing: Standing) -> str:
     """What becomes of a budget, in words."""
-    unit, usage, forecast = standing.budget.unit, standing.usage, standing.forecast
+    unit, usage = standing.budget.unit, standing.usage
     if usage is None:
         return "Redis cannot be reached, so what is spent right now is not known."
     if usage.spent is None or usage.held is None:
@@ -115,14 +144,13 @@ def answer_of(view: View, standing: Standing) -> str:
     spent = f"{amount_text_rounded(usage.spent, unit)} of {amount_text_rounded(usage.cap, unit)} is used."
     if usage.spent + usage.held >= usage.cap:
         return f"{spent} It is used up{_then(standing.budget)}"
-    if forecast is None:
+    if standing.per_day is None:
         return f"{spent} Too little is known to foresee when it ends."
-    rate = f"At {amount_text_rounded(forecast.per_day, unit)} a day"
-    if forecast.exceeds_on is None:
+    rate = f"At {amount_text_rounded(standing.per_day, unit)} a day"
+    on = standing.ends_on(view.today, view.organization.zone)
+    if on is None:
         return f"{spent} {rate} it lasts until the end of its {standing.budget.period}."
-    return (
-        f"{spent} {rate} it is used up on {forecast.exceeds_on:%A}, {forecast.exceeds_on.day} {forecast.exceeds_on:%B}."
-    )
+    return f"{spent} {rate} it is used up on {on:%A}, {on.day} {on:%B}."
 
 
 def amount_text_rounded(amount: int, unit: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import accumulate
 from typing import Any, Final
 
@@ -54,11 +54,14 @@ EXPORT_COLUMNS: Final = (
 def finance_page(view: View) -> dict[str, Any]:
     """What the template `admin/home/finance.html` shows."""
     month, centres = view.month, cost_centre_lines(view.month)
+    year: Days = (view.days_of(view.periods[-1])[0], view.today + timedelta(days=1))
+    by_day = spend_of_days(visible(ModelDay.objects.all(), view.person), view.organization.slug, year)
+    periods = _periods(view, by_day)
     return {
         "cards": _cards(month, centres),
         "unpriced": sum(line.unpriced for line in centres),
-        "charts": [_course(view, month, centres), _months(view)],
-        "months": [_month_choice(view, period) for period in view.periods],
+        "charts": [_course(month, centres, by_day), _months(view, periods, by_day)],
+        "months": [_month_choice(view, period) for period in periods],
         "tables": [_centre_table(month, centres), _team_table(view, month)],
     }
 
@@ -102,10 +105,15 @@ def _last_card(left: int, planned: int) -> tuple[str, str, str]:
     return ("Left", rounded_usd_text(left) if planned else "–", "of the budgets")
 
 
-def _course(view: View, month: Month, centres: list[CostCentreLine]) -> Chart:
+def _periods(view: View, by_day: dict[date, int]) -> list[Period]:
+    """This month and those before it, as far back as anything was spent."""
+    first = min(by_day, default=view.today)
+    return [period for period in view.periods if view.days_of(period)[1] > first]
+
+
+def _course(month: Month, centres: list[CostCentreLine], by_day: dict[date, int]) -> Chart:
     """Day by day what was spent so far, and where it leads to."""
     days = [month.days[0] + timedelta(days=number) for number in range((month.days[1] - month.days[0]).days)]
-    by_day = spend_of_days(_model_days(view), month.organization.slug, month.days)
     spent = [
         total if day <= month.today else None
         for day, total in zip(days, accumulate(by_day.get(day, 0) for day in days), strict=True)
@@ -130,37 +138,30 @@ def _course(view: View, month: Month, centres: list[CostCentreLine]) -> Chart:
     )
 
 
-def _straight(days: list[Any], month: Month, known: int, foreseen: int) -> list[int | None]:
+def _straight(days: list[date], month: Month, known: int, foreseen: int) -> list[int | None]:
     """A line from what is spent today to the end of the month."""
     left = max(1, (month.days[1] - month.today).days - 1)
     gone = [(day - month.today).days for day in days]
     return [None if number < 0 else known + (foreseen - known) * number // left for number in gone]
 
 
-def _months(view: View) -> Chart:
+def _months(view: View, periods: list[Period], by_day: dict[date, int]) -> Chart:
     """The months that are over, and this one so far."""
-    days: Days = (view.days_of(view.periods[-1])[0], view.today + timedelta(days=1))
-    by_day = spend_of_days(_model_days(view), view.organization.slug, days)
-    periods = list(reversed(view.periods))
-    spent = [_within(by_day, view.days_of(period)) for period in periods]
-    while len(spent) > 2 and spent[0] == 0:
-        del spent[0], periods[0]
+    shown = list(reversed(periods))
+    spent = [_within(by_day, view.days_of(period)) for period in shown]
+    so_far = f"{rounded_usd_text(spent[-1])} so far in this month"
     return Chart(
         question="How has spending developed from month to month?",
-        answer=f"{rounded_usd_text(spent[-2])} in the month before this, {rounded_usd_text(spent[-1])} so far in this.",
+        answer=f"{rounded_usd_text(spent[-2])} in the month before, {so_far}." if len(spent) > 1 else f"{so_far}.",
         kind="bar",
         unit=USD,
-        labels=[view.title_of(period) for period in periods],
+        labels=[view.title_of(period) for period in shown],
         series=[Series(name="Spent", values=spent, colour=COLOURS[0])],
     )
 
 
-def _within(by_day: dict[Any, int], days: Days) -> int:
+def _within(by_day: dict[date, int], days: Days) -> int:
     return sum(amount for day, amount in by_day.items() if days[0] <= day < days[1])
-
-
-def _model_days(view: View) -> Any:
-    return visible(ModelDay.objects.all(), view.person)
 
 
 def _month_choice(view: View, period: Period) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _percent(part: int, total: int) -> str:
 
 
 def _label(view: View, hour: datetime) -> str:
-    return f"{hour.astimezone(view.organization.zone):%a %H:%M}"
+    return f"{hour.astimezone(view.organization.zone):%H:%M}"
 
 
 def _traffic_chart(view: View, hours: list[datetime], traffic: dict[datetime, Hour]) -> Chart:

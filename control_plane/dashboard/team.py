@@ -9,7 +9,7 @@ from django.db.models import Max, Q, QuerySet, Sum
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from control_plane.amounts import rounded_usd_text
+from control_plane.amounts import NUSD_PER_CENT, rounded_usd_text
 from control_plane.budgets.models import Limit
 from control_plane.dashboard.burn_down import Standing, amount_text_rounded, answer_of, burn_downs, standings
 from control_plane.dashboard.charts import USD, Chart, by_colour
@@ -21,7 +21,7 @@ from control_plane.ledger.models import DayRollup, TeamDay
 from control_plane.ledger.periods import day_start
 from control_plane.ledger.refusals import refusals
 from control_plane.ledger.spend import CALLS, CHARGES
-from control_plane.ledger.team_months import RATE_DAYS, spend_of_days, spend_of_models
+from control_plane.ledger.team_months import RATE_DAYS, Month, spend_of_days, spend_of_models
 from control_plane.rights.roles import TEAM_ROLES
 from control_plane.rights.scope import visible
 from control_plane.teams.models import Team
@@ -68,10 +68,14 @@ def _chosen(view: View, teams: QuerySet[Team], choices: list[Team]) -> Team | No
 
 def _content(view: View, team: Team) -> dict[str, Any]:
     keys = visible(VirtualKey.objects.all(), view.person).filter(team=team)
-    found = standings(view, team, keys)
+    month = view.month_of(view.periods[0])
+    days = visible(TeamDay.objects.all(), view.person).filter(team=team.slug)
+    spent_nusd = sum(spend_of_days(days, team.organization.slug, month.days).values())
+    week_nusd = sum(spend_of_days(days, team.organization.slug, month.rate_days).values())
+    found = standings(view, team, keys, team_per_day=_cents(week_nusd // RATE_DAYS) or None)
     refused = _refused_table(view, team)
     return {
-        "cards": _cards(view, team, keys, refused),
+        "cards": _cards(month, spent_nusd, week_nusd, keys, refused),
         "charts": [*burn_downs(view, team, found), _model_chart(view, team)],
         "tables": [
             _budget_table(view, found),
@@ -88,15 +92,19 @@ def _days(view: View, team: Team) -> QuerySet[Any]:
     return rows.filter(CHARGES, organization=team.organization.slug, team=team.slug)
 
 
-def _cards(view: View, team: Team, keys: QuerySet[Any], refused: Table) -> list[tuple[str, str, str]]:
-    month = view.month_of(view.periods[0])
-    rows = visible(TeamDay.objects.all(), view.person).filter(team=team.slug)
-    spent = sum(spend_of_days(rows, team.organization.slug, month.days).values())
-    week = sum(spend_of_days(rows, team.organization.slug, month.rate_days).values())
+def _cents(amount_nusd: int) -> int:
+    """An estimate is no more exact than that."""
+    return amount_nusd // NUSD_PER_CENT * NUSD_PER_CENT
+
+
+def _cards(
+    month: Month, spent_nusd: int, week_nusd: int, keys: QuerySet[Any], refused: Table
+) -> list[tuple[str, str, str]]:
+    foreseen = rounded_usd_text(month.foreseen_nusd(spent_nusd, week_nusd))
     calls = sum(int(line[-1].text.replace(",", "")) for line in refused.lines)
     return [
-        ("Spent", rounded_usd_text(spent), "so far this month"),
-        ("Foreseen", rounded_usd_text(month.foreseen_nusd(spent, week)), f"at the rate of the last {RATE_DAYS} days"),
+        ("Spent", rounded_usd_text(spent_nusd), "so far this month"),
+        ("Foreseen", foreseen, f"at the month's end, at the rate of the last {RATE_DAYS} days"),
         ("Refused", f"{calls:,}", f"calls in {_REFUSED_DAYS} days"),
         ("Active keys", f"{keys.filter(revoked_at=None).count():,}", "can call"),
     ]

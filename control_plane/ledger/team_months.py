@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import connection
 from django.db.models import Q, QuerySet, Sum
 
+from control_plane.amounts import NUSD_PER_CENT
 from control_plane.ledger.periods import Days
 from control_plane.ledger.statements import statement
 
@@ -45,9 +46,10 @@ class Month:
 
     def foreseen_nusd(self, spent_nusd: int, week_nusd: int) -> int:
         """What the month will have cost at its end, if each day from tomorrow on costs what those of the last week
-        have; what is left of today counts for nothing."""
+        have; what is left of today counts for nothing. It is rounded down to a cent, if anything is added at all."""
         days_left = max(0, (self.days[1] - self.today).days - 1)
-        return spent_nusd + week_nusd * days_left // RATE_DAYS
+        added = week_nusd * days_left // RATE_DAYS
+        return (spent_nusd + added) // NUSD_PER_CENT * NUSD_PER_CENT if added else spent_nusd
 
     @property
     def asked(self) -> dict[str, Any]:
