@@ -169,10 +169,16 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
         return allowed
 
     def create(self, form: BudgetForm, user: User) -> Budget:
-        return services.create_budget(actor=user.get_username(), **form.cleaned_data)
+        return services.create_budget(
+            actor=user.get_username(),
+            gives=form.person.gives_in(form.cleaned_data["organization"].slug),
+            **form.cleaned_data,
+        )
 
     def change(self, row: Budget, form: BudgetForm, actor: str) -> Budget:
-        return services.change_budget(row.pk, actor=actor, **form.changes)
+        return services.change_budget(
+            row.pk, actor=actor, gives=form.person.gives_in(row.organization.slug), **form.changes
+        )
 
 
 @admin.register(Limit)
@@ -203,10 +209,16 @@ class LimitAdmin(ScopedColumns, ServiceAdmin[Limit]):
         return _refusal(limit)
 
     def create(self, form: LimitForm, user: User) -> Limit:
-        return services.create_limit(actor=user.get_username(), **form.cleaned_data)
+        return services.create_limit(
+            actor=user.get_username(),
+            gives=form.person.gives_in(form.cleaned_data["organization"].slug),
+            **form.cleaned_data,
+        )
 
     def change(self, row: Limit, form: LimitForm, actor: str) -> Limit:
-        return services.change_limit(row.pk, actor=actor, **form.changes)
+        return services.change_limit(
+            row.pk, actor=actor, gives=form.person.gives_in(row.organization.slug), **form.changes
+        )
 
 
 def _refusal(row: Budget | Limit) -> str:

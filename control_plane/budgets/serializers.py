@@ -33,6 +33,7 @@ from control_plane.budgets.models import (
 from control_plane.budgets.selectors import current_usage
 from control_plane.budgets.validators import MAX_QUEUE_MS
 from control_plane.catalog.models import Model, Provider
+from control_plane.rights.person import person_of
 from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.money import MAX_CAP_NUSD
 
@@ -68,6 +69,10 @@ class ScopedSerializer(StrictSerializer[ScopedRow]):
     shadow = FlagField(default=False)
     active = FlagField(default=True)
     created_at = serializers.DateTimeField(read_only=True)
+
+    @property
+    def gives(self) -> bool:
+        return person_of(self.user).gives_in(self.organization.slug)
 
 
 class UsageSerializer(serializers.Serializer[Any]):
@@ -122,10 +127,12 @@ class BudgetSerializer(ScopedSerializer[Budget]):
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> Budget:
-        return services.create_budget(organization=self.organization, actor=self.actor, **validated_data)
+        return services.create_budget(
+            organization=self.organization, actor=self.actor, gives=self.gives, **validated_data
+        )
 
     def update(self, instance: Budget, validated_data: dict[str, Any]) -> Budget:
-        return services.change_budget(instance.pk, actor=self.actor, **validated_data)
+        return services.change_budget(instance.pk, actor=self.actor, gives=self.gives, **validated_data)
 
     def to_representation(self, instance: Budget) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(instance)
@@ -154,10 +161,12 @@ class LimitSerializer(ScopedSerializer[Limit]):
     window_seconds = SecondsField(source="window_ms", min_value=1, max_value=MAX_WINDOW_MS // 1000)
 
     def create(self, validated_data: dict[str, Any]) -> Limit:
-        return services.create_limit(organization=self.organization, actor=self.actor, **validated_data)
+        return services.create_limit(
+            organization=self.organization, actor=self.actor, gives=self.gives, **validated_data
+        )
 
     def update(self, instance: Limit, validated_data: dict[str, Any]) -> Limit:
-        return services.change_limit(instance.pk, actor=self.actor, **validated_data)
+        return services.change_limit(instance.pk, actor=self.actor, gives=self.gives, **validated_data)
 
 
 class ExtensionSerializer(StrictSerializer[Extension]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Required, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack, get_args
 
 from django.db import transaction
 from django.db.models import Count, F
@@ -68,24 +68,30 @@ class LimitFields(ScopedFields):
 
 
 @transaction.atomic
-def create_budget(*, organization: Organization, actor: str, **fields: Unpack[BudgetFields]) -> Budget:
-    """Make a budget; its caps for this period and those to come are made when it is published.
+def create_budget(
+    *, organization: Organization, actor: str, gives: bool = True, **fields: Unpack[BudgetFields]
+) -> Budget:
+    """Make a budget; its caps for this period and those to come are made when it is published. The organization `gives`
+    its amount, or a team sets it for itself.
 
     Raises:
         ValidationError: by field.
     """
-    return _create(Budget(organization=organization, **fields), actor)
+    return _create(Budget(organization=organization, **fields), actor, gives=gives)
 
 
 @transaction.atomic
-def change_budget(budget_id: int, *, actor: str, **changes: Unpack[BudgetChanges]) -> Budget:
+def change_budget(budget_id: int, *, actor: str, gives: bool = True, **changes: Unpack[BudgetChanges]) -> Budget:
     """Change a budget. A new amount, with what was carried over, is the cap of the running period and of those to
-    come.
+    come. If the organization `gives` it, it is what the team may set it to from then on; a team's own change stays
+    within what was given.
 
     Raises:
         ValidationError: by field.
     """
-    budget, changed = change_row(Budget.objects.select_related("organization"), budget_id, changes)
+    budget, changed = change_row(
+        Budget.objects.select_related("organization"), budget_id, _with_given(changes, gives=gives)
+    )
     if "active" in changed and budget.active:
         _follow_calendar(budget)
     if changed & {"amount", "thresholds_percent"}:
@@ -99,29 +105,34 @@ def change_budget(budget_id: int, *, actor: str, **changes: Unpack[BudgetChanges
 
 
 @transaction.atomic
-def create_limit(*, organization: Organization, actor: str, **fields: Unpack[LimitFields]) -> Limit:
+def create_limit(*, organization: Organization, actor: str, gives: bool = True, **fields: Unpack[LimitFields]) -> Limit:
     """Make a limit.
 
     Raises:
         ValidationError: by field.
     """
-    return _create(Limit(organization=organization, **fields), actor)
+    return _create(Limit(organization=organization, **fields), actor, gives=gives)
 
 
 @transaction.atomic
-def change_limit(limit_id: int, *, actor: str, **changes: Unpack[ScopedChanges]) -> Limit:
+def change_limit(limit_id: int, *, actor: str, gives: bool = True, **changes: Unpack[ScopedChanges]) -> Limit:
     """Change a limit. What it counts, and in which window, stays: its counter would mean something else.
 
     Raises:
         ValidationError: by field.
     """
-    limit, changed = change_row(Limit.objects.all(), limit_id, changes)
+    limit, changed = change_row(Limit.objects.all(), limit_id, _with_given(changes, gives=gives))
     if changed:
         announce_change(limit.organization_id, actor=actor)
     return limit
 
 
-def _create(row: ScopedRow, actor: str) -> ScopedRow:
+def _with_given(changes: Mapping[str, Any], *, gives: bool) -> dict[str, Any]:
+    return {**changes, "given_amount": changes["amount"]} if gives and "amount" in changes else {**changes}
+
+
+def _create(row: ScopedRow, actor: str, *, gives: bool) -> ScopedRow:
+    row.given_amount = row.amount if gives else None
     row.subject = checked_subject(row.organization, row.scope, row.subject)
     create_row(row)
     announce_change(row.organization_id, actor=actor)

@@ -55,6 +55,12 @@ class Person:
         narrow = self.teams.get(role, Teams()).slugs
         return bool(wide or narrow) if organization is None else organization in wide or organization in narrow
 
+    def gives_in(self, organization: str) -> bool:
+        """Whether the amounts of budgets and limits that they set are what an organization (its slug) gives to its
+        teams, and not a team's own."""
+        given_by = self.organizations.get("platform_admin", Organizations())
+        return self.everything or organization in given_by.slugs
+
     def teams_seen(self, organization: str) -> frozenset[str] | None:
         """The slugs of the organization's teams in which there is a role; None where one is of all of it."""
         if self.everything or any(organization in places.slugs for places in self.organizations.values()):
