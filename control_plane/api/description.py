@@ -105,9 +105,18 @@ class Description(_AutoSchema):  # type: ignore[misc]
         if direction == "response":
             for name, field in getattr(serializer, "also_shown", {}).items():
                 schema["properties"][name] = self._map_serializer_field(field, direction)
+            if getattr(serializer, "shows_empty_as_null", False):
+                schema["properties"] = {name: _or_null(each) for name, each in schema["properties"].items()}
         if direction == "request" and "properties" in schema:
             schema["additionalProperties"] = False
         return schema
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A text of which the answer may say that there is none."""
+    if schema.get("type") == "string":
+        return {**schema, "type": ["string", "null"]}
+    return {"oneOf": [schema, {"type": "null"}]} if "$ref" in schema or "allOf" in schema else schema
 
 
 class TokenScheme(_Authentication):  # type: ignore[misc]

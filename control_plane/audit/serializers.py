@@ -31,6 +31,8 @@ class AuditQuery(SpanQuery):
 class EntrySerializer(serializers.ModelSerializer[AuditEntry]):
     """An entry, with the sentence that the admin shows for it; `sequence` is null until it has its place."""
 
+    shows_empty_as_null = True
+
     sentence = serializers.SerializerMethodField()
 
     class Meta:

@@ -123,6 +123,8 @@ class EventsQuery(SpanQuery):
 class EventSerializer(serializers.ModelSerializer[UsageEvent]):
     """A row of the ledger; what is absent is null."""
 
+    shows_empty_as_null = True
+
     id = serializers.CharField(source="event_id")
 
     class Meta:
