@@ -60,12 +60,12 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
     list_fullwidth = True
     ordering = ("-id",)
     sortable_by = ()
-    readonly_fields = ("sentence_text", "recorded_text", "object_text", "differences_table", "place_text")
+    readonly_fields = ("sentence_text", "recorded_text", "object_text", "differences_table", "place_text", "hash_text")
     fieldsets = (
         (None, {"fields": ("sentence_text", "reason", "differences_table")}),
         ("What", {"fields": ("kind", "object_text", "object_id", "action", "organization", "team")}),
         ("Who and from where", {"fields": ("actor", "way", "token", "address", "request_id", "database_role")}),
-        ("When", {"fields": ("recorded_text", "place_text", "hash")}),
+        ("When", {"fields": ("recorded_text", "place_text", "hash_text")}),
     )
 
     def get_urls(self) -> list[Any]:
@@ -122,6 +122,10 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
             "</tr></thead><tbody>{}</tbody></table></div>",
             lines,
         )
+
+    @admin.display(description="Hash")
+    def hash_text(self, entry: AuditEntry) -> SafeString:
+        return format_html('<span class="break-all">{}</span>', entry.hash)
 
     @admin.display(description="Place in the chain")
     def place_text(self, entry: AuditEntry) -> str:

@@ -118,9 +118,7 @@ GOVERNED: Final[Mapping[str, Governed]] = {
     "catalog.Discount": Governed("discount", _of_organization("concat(r ->> 'percent', ' %')")),
     "routing.Alias": Governed("alias", _of_team("r ->> 'name'")),
     # The checksum tells the document, which is kept with the release for good.
-    "releases.Release": Governed(
-        "release", _of_organization("concat('Release ', r ->> 'number')"), unrecorded=frozenset({"document"})
-    ),
+    "releases.Release": Governed("release", _of_organization("r ->> 'number'"), unrecorded=frozenset({"document"})),
     # The path of a webhook's address is often all that guards it.
     "alerts.Webhook": Governed(
         "webhook",

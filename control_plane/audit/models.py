@@ -63,7 +63,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        verbose_name_plural = "audit log"
+        verbose_name_plural = "audit entries"
         constraints = [
             models.UniqueConstraint(fields=["organization", "sequence"], name="audit_place_once"),
             models.CheckConstraint(condition=Q(sequence=None, hash="") | Q(sequence__gte=1), name="audit_place"),

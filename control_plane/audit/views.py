@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -20,6 +21,7 @@ class NewestFirst(Pages):
     ordering = "-id"
 
 
+@extend_schema(parameters=[AuditQuery])
 class AuditView(ApiView, generics.ListAPIView[AuditEntry]):
     """What was changed in the caller's organization and of its people, the newest first; as CSV or JSON lines, all of
     it and the oldest first."""

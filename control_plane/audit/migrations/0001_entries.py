@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                 ("hash", models.TextField(db_default="")),
             ],
             options={
-                "verbose_name_plural": "audit log",
+                "verbose_name_plural": "audit entries",
                 "ordering": ["-id"],
                 "indexes": [
                     models.Index(condition=models.Q(("sequence", None)), fields=["id"], name="audit_waiting"),
