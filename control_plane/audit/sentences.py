@@ -40,7 +40,9 @@ def sentence(entry: AuditEntry) -> str:
         return said
     if entry.after.keys() <= _SAID_BY_VERB:
         return said
-    found = list(differences(entry))
+    # What the organization has given follows the amount that it sets.
+    followed = "given amount" if "amount" in entry.after else ""
+    found = [difference for difference in differences(entry) if difference.name != followed]
     more = f" and {len(found) - _SHOWN} more" if found[_SHOWN:] else ""
     return f"{said}: {', '.join(map(str, found[:_SHOWN]))}{more}"
 
