@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 import django
 import pytest
 import redis
+from django.db.models.signals import post_migrate
 from pytest_django import DjangoDbBlocker, Settings
 
 from kong_plugins.llm.credentials import new_credential_key
@@ -31,6 +32,7 @@ os.environ.clear()
 os.environ.update(_before)
 
 # Models can be imported only now.
+from django.contrib.contenttypes.management import create_contenttypes  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 
@@ -41,6 +43,11 @@ from control_plane.teams.services import create_organization  # noqa: E402
 from kong_plugins.llm.store import Store  # noqa: E402
 from stack.ports import free_ports  # noqa: E402
 from tests.control_plane.cast import Api  # noqa: E402
+
+# Each test ends with its tables emptied, after which Django would write its own rows anew. Nobody needs them: rights
+# come from memberships, and a content type is made where one is asked for.
+post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+post_migrate.disconnect(create_contenttypes)
 
 
 @pytest.fixture(scope="session")

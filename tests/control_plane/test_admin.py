@@ -202,22 +202,23 @@ def test_a_budget_that_cannot_be_is_refused_beside_its_field(
     assert Budget.objects.count() == before + 1
 
 
-def test_a_team_and_its_people_are_made_on_one_page(everything: Api, pages: Client) -> None:
+def test_a_team_is_made_and_then_has_people(everything: Api, pages: Client) -> None:
     fields = {
         "organization": everything.organization.pk,
         "slug": "support",
         "name": "Support",
         "tier": "critical",
         "allowed_models": ["gpt-4o-mini"],
-        "memberships-0-user": everything.user.pk,
-        "memberships-0-role": "owner",
     }
 
-    post(pages, "/admin/teams/team/add/", fields | NO_MEMBERS | {"memberships-TOTAL_FORMS": "1"})
+    post(pages, "/admin/teams/team/add/", fields | NO_MEMBERS)
 
     [team] = [team for team in everything.policy().teams if team.id == "support"]
     assert (team.tier, team.models) == ("critical", ("gpt-4o-mini",))
-    assert Membership.objects.get().role == "owner"
+    team_id = Team.objects.get(slug="support").pk
+    role = {"user": everything.user.pk, "organization": everything.organization.pk, "role": "owner", "team": team_id}
+    assert "alice" in post(pages, "/admin/teams/membership/add/", role)
+    assert Membership.objects.get().team_id == team_id
     post(
         pages,
         f"/admin/teams/team/{Team.objects.get(slug='support').pk}/change/",

@@ -60,7 +60,8 @@ def test_a_budget_is_recorded_from_its_making_to_its_end(api: Api, newest: Newes
     changed = newest("budget")
     assert (made.action, made.before, made.after["amount"], made.after["scope"]) == ("created", {}, 5_000, "team")
     assert (changed.action, changed.object_id, changed.object_name) == ("changed", str(budget["id"]), "Search, monthly")
-    assert (changed.before, changed.after) == ({"amount": 5_000, "hard": True}, {"amount": 8_000, "hard": False})
+    assert changed.before == {"amount": 5_000, "given_amount": 5_000, "hard": True}
+    assert changed.after == {"amount": 8_000, "given_amount": 8_000, "hard": False}
     assert (changed.organization, changed.team, changed.unit) == (api.organization.slug, "search", "nusd")
 
     Budget.objects.get().periods.all().delete()
