@@ -75,6 +75,10 @@ test-kill: setup ## kill -9 of each plugin server and of the gateway under load
 test-sdks: setup ## the providers' own SDKs against a running system, checked against the provider's books
 	@$(BIN)/pytest tests/e2e/sdks
 
+.PHONY: test-cuts
+test-cuts: setup ## every captured answer, cut at every byte of it: its usage is exact or declared less, never wrong
+	@BURSAR_EVERY_CUT=1 $(BIN)/pytest -n $(WORKERS) --timeout 0 tests/llm/protocols
+
 .PHONY: chaos
 chaos: setup ## what breaks on systems of its own (processes, Redis, providers); longer than a change should wait
 	@$(BIN)/pytest -m chaos tests/e2e tests/docs

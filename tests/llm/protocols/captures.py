@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +45,11 @@ def tapped_capture(protocol: str, name: str, *, end: int | None = None) -> Answe
 
 
 def cuts_of(body: bytes) -> list[int]:
-    """Where to cut a body: at every byte of a short one, at the last ones of a long one and at some before."""
+    """Where to cut a body: at every byte of a short one, at the last ones of a long one and at some before. With
+    BURSAR_EVERY_CUT set, as `make test-cuts` does, at every byte of all."""
     size = len(body)
-    return list(range(size)) if size <= 12_000 else [*range(0, size - 600, 997), *range(size - 600, size)]
+    return (
+        list(range(size))
+        if size <= 12_000 or "BURSAR_EVERY_CUT" in os.environ
+        else [*range(0, size - 600, 997), *range(size - 600, size)]
+    )
