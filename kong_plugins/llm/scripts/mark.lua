@@ -1,7 +1,9 @@
 #!lua
 -- Notes how a call at a deployment has ended. A failure marks it; a success of a call that was let pass after the last
 -- failure takes the mark away. What was let pass before has seen the deployment as it was then: its failure makes no
--- mark longer but by what the provider asks for, and its success ends none.
+-- mark longer but by what the provider asks for, and its success ends none. Within one millisecond nobody can tell
+-- before from after: then a failure adds nothing, and a success counts, for only calls that were let pass in spite of
+-- a mark are reported as successes (`metering.py`).
 --
 -- KEYS   1 marks (see failing.lua)
 -- ARGV   1 deployment, 2 failed, succeeded, or neither, which ends a trial without a result, 3 request id, 4 when it was
@@ -49,7 +51,7 @@ local function end_call(now)
     return fail(mark or { since_ms = now, failures = 0, until_ms = 0 }, is_news, now)
   elseif not mark then
     return 0
-  elseif kind == 'succeeded' and is_news then
+  elseif kind == 'succeeded' and reserved_at_ms >= mark.marked_at_ms then
     return redis.call('HDEL', KEYS[1], deployment)
   end
   end_trial(mark)

@@ -226,7 +226,8 @@ FAULTS: Final = tuple(
         ("all call at once when a mark ends", "reserve", "    begin_trial(mark, now)\n", ""),
         ("a call is its own trial again", "reserve", "if mark and not is_passed_over(mark, now) then", "if mark then"),
         ("a crowd is many failures", "mark", "not mark or reserved_at_ms > mark.marked_at_ms", "true"),
-        ("an old success ends a mark", "mark", "kind == 'succeeded' and is_news", "kind == 'succeeded'"),
+        ("an old success ends a mark", "mark", "and reserved_at_ms >= mark.marked_at_ms", ""),
+        ("a success as quick as its mark is none", "mark", "reserved_at_ms >= mark", "reserved_at_ms > mark"),
         ("a success ends no mark", "mark", "return redis.call('HDEL', KEYS[1], deployment)", "return 1"),
         ("marks get no longer", "mark", "FIRST_MS * 2 ^ math.min(failures - 1, 10)", "FIRST_MS"),
         (

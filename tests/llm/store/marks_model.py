@@ -41,7 +41,7 @@ class MarksModel:
     ) -> bool:
         mark = self.marks.get(deployment)
         knows_the_mark = mark is None or reserved_at_ms > mark.marked_at_ms
-        if ending == "succeeded" and knows_the_mark:
+        if ending == "succeeded" and (mark is None or reserved_at_ms >= mark.marked_at_ms):
             return self.marks.pop(deployment, None) is not None
         if ending == "failed":
             mark = mark or Mark(since_ms=now_ms, marked_at_ms=0, until_ms=0, failures=0, status=0)

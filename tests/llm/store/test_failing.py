@@ -264,6 +264,18 @@ def test_a_success_that_began_before_the_failures_says_nothing_of_now(engine: En
     assert engine.mark_of("main") is not None
 
 
+def test_a_success_within_the_millisecond_of_the_mark_that_it_was_let_pass_in_spite_of_takes_the_mark_away(
+    engine: Engine,
+) -> None:
+    fail(engine)
+    mark = engine.mark_of("main")
+    assert mark is not None
+
+    assert engine.end_at("main", "succeeded", reserved_at_ms=mark.marked_at_ms)
+
+    assert engine.mark_of("main") is None
+
+
 @pytest.mark.parametrize("ending", ["succeeded", "neither"])
 def test_what_goes_on_at_a_deployment_that_is_not_marked_is_no_news(engine: Engine, ending: Any) -> None:
     assert not engine.end_at("main", ending)
