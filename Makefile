@@ -129,6 +129,14 @@ bench-parser: setup ## what reading the usage of each captured answer costs, in 
 bench-publish: setup ## how long 10,000 teams and 100,000 keys take to come to an empty Redis
 	@$(BIN)/python -m bench.publish
 
+.PHONY: seed-large
+seed-large: setup ## 10,000 teams, 100,000 keys, 5 million ledger rows; SEED_TEAMS, SEED_KEYS, SEED_ROWS, SEED_DAYS for less
+	@$(BIN)/python -m bench.large.seed
+
+.PHONY: bench-pages
+bench-pages: setup ## how long each page and each spend query takes on these, and how often it asks the database
+	@$(BIN)/python -m bench.pages $(PAGES)
+
 .PHONY: traffic
 traffic: setup ## send mixed calls with the demo's keys to the system that `make run` started
 	@$(BIN)/python -m demo.traffic

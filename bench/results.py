@@ -10,8 +10,8 @@ from typing import Any, Final
 RESULTS: Final = Path(__file__).parents[1] / ".run" / "results"
 
 
-def publish(target: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the rows, all with the same columns, and write them to `.run/results/<target>.json`.
+def publish(target: str, rows: Sequence[Mapping[str, Any]], *, shown: int | None = None) -> None:
+    """Print the rows, all with the same columns, or the first `shown`; write all to `.run/results/<target>.json`.
 
     Raises:
         ValueError: there is no row; a suite that measured nothing has failed.
@@ -20,7 +20,7 @@ def publish(target: str, rows: Sequence[Mapping[str, Any]]) -> None:
         raise ValueError(f"{target} has no results")
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / f"{target}.json").write_text(json.dumps([dict(row) for row in rows], indent=1) + "\n")
-    print(_table(rows))
+    print(_table(rows[:shown]))
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

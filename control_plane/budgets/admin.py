@@ -83,11 +83,12 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
         return rows.annotate(used_up_on=Min("forecasts__exceeds_on", filter=running))
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """Reads the live counters of the whole page; one unanswered call is enough for it."""
+        """Reads the live counters of the whole page at once."""
         changelist = super().get_changelist_instance(request)
         try:
+            usage = current_usage(changelist.result_list)
             for budget in changelist.result_list:
-                budget.__dict__["usage"] = current_usage(budget)
+                budget.__dict__["usage"] = usage.get(budget.pk, [])
         except StoreUnavailable:
             messages.warning(request, "Redis cannot be reached, so what is spent and held is not known right now.")
         return changelist
@@ -127,7 +128,7 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
     @admin.display(description="Running period")
     def standing(self, budget: Budget) -> str | SafeString:
         try:
-            lines = [_standing_line(budget, usage) for usage in current_usage(budget)]
+            lines = [_standing_line(budget, usage) for usage in current_usage([budget]).get(budget.pk, [])]
         except StoreUnavailable:
             return "Redis cannot be reached."
         if budget.is_for_each_user:

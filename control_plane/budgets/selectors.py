@@ -14,9 +14,11 @@ from django.utils import timezone
 
 from control_plane.budgets.models import Budget, BudgetPeriod, Extension
 from control_plane.keys.selectors import active_key_ids
-from control_plane.live import live_state
+from control_plane.live import batches, live_state
 from control_plane.teams.selectors import team_slugs
+from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.release import ScopeKind
+from kong_plugins.llm.store import BudgetState
 from kong_plugins.llm.windows import Period, PeriodKind, next_period, period_at
 
 if TYPE_CHECKING:
@@ -106,15 +108,27 @@ def extensions_by_subject(organization_id: int) -> dict[tuple[int, str], list[Ex
     return found
 
 
-def current_usage(budget: Budget) -> list[Usage]:
-    """How the budget's caps of the running periods stand, from the live counters.
+def current_usage(budgets: Iterable[Budget]) -> dict[int, list[Usage]]:
+    """How the caps of the running periods of each of some budgets stand, from the live counters.
 
     Raises:
         StoreUnavailable: Redis cannot be reached.
     """
     at_ms = now_ms()
-    rows = BudgetPeriod.objects.filter(budget=budget, starts_at_ms__lte=at_ms, ends_at_ms__gt=at_ms)
-    return usage_of(rows.select_related("budget__organization"))
+    running = BudgetPeriod.objects.filter(starts_at_ms__lte=at_ms, ends_at_ms__gt=at_ms)
+    rows = list(running.filter(budget__in={budget.pk for budget in budgets}).select_related("budget__organization"))
+    found: dict[int, list[Usage]] = defaultdict(list)
+    for row, usage in zip(rows, usage_of(rows), strict=True):
+        found[row.budget_id].append(usage)
+    return found
+
+
+def usage_if_known(budgets: Iterable[Budget]) -> dict[int, list[Usage]]:
+    """`current_usage`, or nothing where Redis cannot be reached."""
+    try:
+        return current_usage(budgets)
+    except StoreUnavailable:
+        return {}
 
 
 def usage_of(rows: Iterable[BudgetPeriod]) -> list[Usage]:
@@ -128,11 +142,25 @@ def usage_of(rows: Iterable[BudgetPeriod]) -> list[Usage]:
     subjects = {row.subject for row in found}
     for extension in live_extensions().filter(budget__in={row.budget_id for row in found}, subject__in=subjects):
         extended_by[extension.budget_id, extension.subject] += extension.amount
-    return [_usage(row.budget, row, extended_by[row.budget_id, row.subject]) for row in found]
+    states = _live_states(found)
+    return [_usage(row, states[row.pk], extended_by[row.budget_id, row.subject]) for row in found]
 
 
-def _usage(budget: Budget, row: BudgetPeriod, extended_by: int) -> Usage:
-    state = live_state().budget_state(budget.organization.slug, budget.reference, row.subject, row.name)
+def _live_states(rows: Iterable[BudgetPeriod]) -> dict[int, BudgetState | None]:
+    """What Redis knows of each cap, by the primary key."""
+    by_organization: dict[str, list[BudgetPeriod]] = defaultdict(list)
+    for row in rows:
+        by_organization[row.budget.organization.slug].append(row)
+    found: dict[int, BudgetState | None] = {}
+    for slug, of_one in by_organization.items():
+        for some in batches(of_one):
+            places = [(row.budget.reference, row.subject, row.name) for row in some]
+            states = live_state().budget_states(slug, places)
+            found.update({row.pk: state for row, state in zip(some, states, strict=True)})
+    return found
+
+
+def _usage(row: BudgetPeriod, state: BudgetState | None, extended_by: int) -> Usage:
     return Usage(
         subject=row.subject,
         period=row.name,

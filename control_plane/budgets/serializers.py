@@ -30,11 +30,10 @@ from control_plane.budgets.models import (
     ScopedRow,
     default_thresholds,
 )
-from control_plane.budgets.selectors import current_usage
+from control_plane.budgets.selectors import usage_if_known
 from control_plane.budgets.validators import MAX_QUEUE_MS
 from control_plane.catalog.models import Model, Provider
 from control_plane.rights.person import person_of
-from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.money import MAX_CAP_NUSD
 
 
@@ -116,8 +115,6 @@ class BudgetSerializer(ScopedSerializer[Budget]):
         "states": UsageSerializer(many=True),
     }
 
-    _redis_is_away = False
-
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         unit = attrs.get("unit") or getattr(self.instance, "unit", None)
         for name in ("amount", "carry_over_max"):
@@ -144,14 +141,11 @@ class BudgetSerializer(ScopedSerializer[Budget]):
         return shown
 
     def _states(self, budget: Budget) -> list[dict[str, Any]]:
-        """The running periods; one unanswered call to Redis is enough for a whole list."""
-        if self._redis_is_away:
-            return []
-        try:
-            return [asdict(usage) for usage in current_usage(budget)]
-        except StoreUnavailable:
-            self._redis_is_away = True
-            return []
+        """The running periods; those of a list were read at once."""
+        usage = self.context.get("usage")
+        if usage is None:
+            usage = usage_if_known([budget])
+        return [asdict(each) for each in usage.get(budget.pk, [])]
 
 
 class LimitSerializer(ScopedSerializer[Limit]):

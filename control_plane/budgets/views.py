@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from control_plane.api.views import OrganizationViewSet
 from control_plane.budgets.extensions import revoke_extension
 from control_plane.budgets.models import Budget, Extension, Limit
+from control_plane.budgets.selectors import Usage, usage_if_known
 from control_plane.budgets.serializers import BudgetSerializer, ExtensionSerializer, LimitSerializer
 from control_plane.rights.scope import visible
 
@@ -23,6 +24,16 @@ class BudgetViewSet(OrganizationViewSet[Budget]):
     queryset = Budget.objects.select_related("organization", "model", "provider")
     serializer_class = BudgetSerializer
     filters = {"name": "name", "scope": "scope", "subject": "subject"}
+    _usage: dict[int, list[Usage]] | None = None
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        """Reads how the budgets of the page stand, all at once."""
+        page = super().paginate_queryset(queryset)
+        self._usage = usage_if_known(page or [])
+        return page
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "usage": self._usage}
 
 
 class ExtensionViewSet(OrganizationViewSet[Extension]):

@@ -30,6 +30,11 @@ def _aggregate(organization: str, day: date) -> None:
         organization=organization, day=day, is_in_day=False
     )
     HourRollup.objects.filter(pk__in=list(stale.values_list("pk", flat=True))).update(is_in_day=True)
+    add_up_day(organization, day)
+
+
+def add_up_day(organization: str, day: date) -> None:
+    """Set all sums of a day to those of its hours."""
     with connection.cursor() as cursor:
         for name in ("aggregate_day", "aggregate_team_days", "aggregate_model_days"):
             cursor.execute(statement(name), {"organization": organization, "day": day, "failures": list(FAILURES)})

@@ -14,13 +14,7 @@ import msgspec
 
 from kong_plugins.llm.decisions import Decision, decision_of
 from kong_plugins.llm.keys import KeyRecord
-from kong_plugins.llm.limits import (
-    BudgetCheck,
-    LimitCheck,
-    Reservation,
-    check_amount,
-    check_request_id,
-)
+from kong_plugins.llm.limits import BudgetCheck, LimitCheck, Reservation, check_amount, check_request_id
 from kong_plugins.llm.names import budget_name, hold_name, key_name, live_name
 from kong_plugins.llm.release import PolicyDocument, Tier, decode_policy, encode_policy
 
@@ -189,6 +183,12 @@ class Store:
         name = budget_name(organization, budget_id, subject, period_name)
         state = self.connection.run("budget_state", [name], [tier or "", "" if each_cap is None else each_cap])
         return None if state is None else BudgetState(*state)
+
+    def budget_states(self, organization: str, places: Iterable[tuple[str, str, str]]) -> list[BudgetState | None]:
+        """`budget_state` of many in one trip, in this order, each a budget's id, a subject and a period's name."""
+        calls = [([budget_name(organization, *place)], ["", ""]) for place in places]
+        answers = self.connection.run_each("budget_state", calls)
+        return [None if state is None else BudgetState(*state) for state in answers]
 
     def period_end(
         self, organization: str, budget_id: str, subject: str, period_name: str, *, ended_at_ms: int

@@ -58,7 +58,7 @@ def test_what_is_imported_counts_in_ledger_sums_and_redis_and_only_once(
 
     assert UsageEvent.objects.filter(organization=traffic.slug).count() == 3
     assert ModelDay.objects.get(organization=traffic.slug).amount_nusd == 3_000
-    assert [usage.spent for usage in current_usage(Budget.objects.get())] == [3_000]
+    assert [usage.spent for [usage] in current_usage(Budget.objects.all()).values()] == [3_000]
     assert first_difference(traffic.organization) is None
 
 
