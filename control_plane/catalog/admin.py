@@ -12,7 +12,7 @@ from control_plane.administration import ServiceAdmin
 from control_plane.amounts import usd_text
 from control_plane.catalog import providers, services
 from control_plane.catalog.failing_admin import FailingDeploymentAdmin
-from control_plane.catalog.forms import PRICE_INPUTS, DeploymentForm, ModelForm, ProviderForm
+from control_plane.catalog.forms import DEPLOYMENT_FIELDS, PRICE_INPUTS, DeploymentForm, ModelForm, ProviderForm
 from control_plane.catalog.models import Deployment, Model, Provider
 from control_plane.catalog.price_admin import PriceInline
 from control_plane.catalog.price_book import set_price
@@ -85,7 +85,7 @@ class DeploymentAdmin(FailingDeploymentAdmin):
     list_filter = ("provider", "active")
     search_fields = ("model__name", "provider_model")
     fieldsets = (
-        (None, {"fields": ("model", "provider", "provider_model", "protocol", "region", "order", "weight", "active")}),
+        (None, {"fields": DEPLOYMENT_FIELDS}),
         ("Price, in US dollars per million tokens", {"fields": PRICE_INPUTS}),
         ("Where its calls go", {"fields": ("failing_now",)}),
     )

@@ -35,6 +35,9 @@ from control_plane.rights.scope import visible
 from kong_plugins.llm.money import nusd_from_usd, usd_from_nusd
 
 _COLUMNS: Final = (*PRICE_FIELDS, *OPTIONAL_PRICE_FIELDS)
+DEPLOYMENT_FIELDS: Final = (
+    *("model", "provider", "provider_model", "protocol", "region", "order", "weight", "longest_audio_s", "active"),
+)
 PRICE_INPUTS: Final = (*_COLUMNS, "further", "effective_from")
 
 
@@ -231,7 +234,7 @@ class DeploymentForm(ServiceForm[Deployment]):
 
     class Meta:
         model = Deployment
-        fields = ("model", "provider", "provider_model", "protocol", "region", "order", "weight", "active")
+        fields = DEPLOYMENT_FIELDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

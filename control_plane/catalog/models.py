@@ -26,6 +26,9 @@ MAX_PRICE_NUSD: Final = 10**18
 MAX_TOKENS: Final = 100_000_000
 MAX_STAND_INS: Final = 5
 MAX_WEIGHT: Final = 1_000
+# A sound of less is billed as so long, and none of more fits into a request.
+SHORTEST_AUDIO_S: Final = 10
+LONGEST_AUDIO_S: Final = 86_400
 PRICE_FIELDS: Final = ("input_nusd", "cache_read_nusd", "cache_write_nusd", "output_nusd")
 # Not every price names these; what they come to then is the core's to say (`kong_plugins.llm.prices`).
 OPTIONAL_PRICE_FIELDS: Final = ("cache_write_1h_nusd",)
@@ -140,6 +143,15 @@ class Deployment(models.Model):
         help_text="Its part of the calls, among the deployments of the same order: with 3 and 1, three of four calls "
         "go to the first.",
     )
+    longest_audio_s = models.PositiveIntegerField(
+        "longest sound, in seconds",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(SHORTEST_AUDIO_S), MaxValueValidator(LONGEST_AUDIO_S)],
+        help_text="For transcriptions billed by the second: the provider refuses any longer sound. Under a hard budget "
+        "this is held for files whose length their size does not bound (FLAC, M4A, Ogg, WebM); where it is empty, only "
+        "WAV and MP3 are taken.",
+    )
     active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -155,6 +167,11 @@ class Deployment(models.Model):
                 condition=Q(weight__range=(1, MAX_WEIGHT)),
                 name="deployment_weight",
                 violation_error_message=f"A weight is from 1 to {MAX_WEIGHT}.",
+            ),
+            models.CheckConstraint(
+                condition=Q(longest_audio_s__range=(SHORTEST_AUDIO_S, LONGEST_AUDIO_S)),
+                name="deployment_longest_audio",
+                violation_error_message=f"The longest sound has {SHORTEST_AUDIO_S} to {LONGEST_AUDIO_S} seconds.",
             ),
         ]
 

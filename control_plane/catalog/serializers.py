@@ -12,10 +12,12 @@ from rest_framework import serializers
 from control_plane.api.serializers import FlagField, OwnedBySlug, StrictSerializer, WholeNumberField
 from control_plane.catalog import providers, services
 from control_plane.catalog.models import (
+    LONGEST_AUDIO_S,
     MAX_STAND_INS,
     MAX_TOKENS,
     MAX_WEIGHT,
     PRICE_FIELDS,
+    SHORTEST_AUDIO_S,
     Deployment,
     Model,
     Provider,
@@ -89,6 +91,9 @@ class DeploymentSerializer(StrictSerializer[Deployment]):
     region = serializers.CharField(max_length=63, allow_null=True, default=None)
     order = WholeNumberField(min_value=0, max_value=1_000, default=0)
     weight = WholeNumberField(min_value=1, max_value=MAX_WEIGHT, default=1)
+    longest_audio_s = WholeNumberField(
+        min_value=SHORTEST_AUDIO_S, max_value=LONGEST_AUDIO_S, allow_null=True, default=None
+    )
     active = FlagField(default=True)
     price = PriceAmountsSerializer(source="current_price", allow_null=True)
     created_at = serializers.DateTimeField(read_only=True)

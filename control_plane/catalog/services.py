@@ -38,6 +38,7 @@ class DeploymentChanges(TypedDict, total=False):
     region: str | None
     order: int
     weight: int
+    longest_audio_s: int | None
     active: bool
 
 

@@ -76,6 +76,7 @@ def _deployment(row: Deployment, discounts: Collection[Discount]) -> release.Dep
         region=row.region,
         order=row.order,
         weight=row.weight,
+        longest_audio_s=row.longest_audio_s,
     )
 
 

@@ -29,6 +29,7 @@ from kong_plugins.llm.requests import Caller, ModelRequest, Target
 from kong_plugins.llm.routes import Candidate, RoutingTable
 from kong_plugins.llm.settings import EdgeSettings
 from kong_plugins.llm.tokens import family_of, input_bound_tokens
+from kong_plugins.llm.usage import SECOND
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +71,8 @@ class Offers:
     ) -> None:
         """Raises:
         ModelNotFound, ModelNotAllowed: the policy says so, or no candidate has a price, which a budget needs.
-        InvalidRequest: no candidate may answer with as much as the request sets apart for thinking.
+        InvalidRequest: no candidate may answer with as much as the request sets apart for thinking; or it has no bound
+            in what they charge for, which a budget needs.
         PolicyBehind: the policy does not know the caller's team.
         """
         self.table = table
@@ -148,7 +150,8 @@ class Offers:
 
 
 def _payable_candidates(table: RoutingTable, call: Call, at_ms: int) -> tuple[Candidate, ...]:
-    """The candidates without those that lack a price which a budget of the caller needs."""
+    """The candidates without those of which nobody knows what the call may cost there, where a budget of the caller
+    needs to."""
     caller, request = call.caller, call.request
     found = table.candidates(
         caller.principal, request.model, call.protocol, request_id=call.request_id, may_degrade=caller.may_degrade
@@ -156,12 +159,29 @@ def _payable_candidates(table: RoutingTable, call: Call, at_ms: int) -> tuple[Ca
     payable = tuple(
         candidate
         for candidate in found
-        if _price_of(candidate, request, at_ms) is not None
+        if _is_bounded(candidate.deployment, _price_of(candidate, request, at_ms), request)
         or not needs_price(table.document, caller.principal, _demand(candidate, None))
     )
     if not payable:
-        raise _unpriced(found, request, at_ms)
+        raise _unpayable(found, request, at_ms)
     return payable
+
+
+def _is_bounded(deployment: Deployment, price: Price | None, request: ModelRequest) -> bool:
+    """Whether it is known what the call may cost at most."""
+    if price is None or not price.charges_for(request.unbounded_units):
+        return price is not None
+    return deployment.longest_audio_s is not None
+
+
+def _unpayable(found: Sequence[Candidate], request: ModelRequest, at_ms: int) -> InvalidRequest | ModelNotAllowed:
+    if all(_price_of(candidate, request, at_ms) is None for candidate in found):
+        return _unpriced(found, request, at_ms)
+    return InvalidRequest(
+        "Of such a file nobody knows before how many seconds it takes, and your budget needs to. Send the sound as a "
+        "WAV file of plain samples (PCM), whose header has its true length, or as MP3.",
+        param="file",
+    )
 
 
 def _unpriced(found: Sequence[Candidate], request: ModelRequest, at_ms: int) -> ModelNotAllowed:
@@ -288,9 +308,19 @@ def terms_of(candidate: Candidate, request: ModelRequest, caller: Caller, *, at_
         more_thinking_tokens=_more_thinking_tokens(candidate, request),
         writes_1h=request.writes_1h,
         has_media=request.prompt.has_media,
-        units=request.units,
+        units=_units(candidate.deployment, request),
         service_tiers=request.service_tiers,
     )
+
+
+def _units(deployment: Deployment, request: ModelRequest) -> dict[str, int]:
+    """The pieces for which the call can be billed there: of a sound no more than the provider takes at once, and as
+    much as that where the sound itself has no bound."""
+    longest_s = deployment.longest_audio_s
+    if longest_s is None or SECOND not in request.units:
+        return request.units
+    seconds = longest_s if SECOND in request.unbounded_units else min(longest_s, request.units[SECOND])
+    return request.units | {SECOND: seconds}
 
 
 def _more_thinking_tokens(candidate: Candidate, request: ModelRequest) -> int:

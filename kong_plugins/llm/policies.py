@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from kong_plugins.llm.errors import ModelNotAllowed, ModelNotFound, StoreUnavailable
+from kong_plugins.llm.errors import InvalidRequest, ModelNotAllowed, ModelNotFound, StoreUnavailable
 from kong_plugins.llm.refusals import undecided
 from kong_plugins.llm.routes import PolicyBehind, RoutingTable
 from kong_plugins.llm.store import Store
@@ -23,14 +23,15 @@ class Policies:
         self._tables: dict[str, RoutingTable] = {}
 
     def decide(self, organization: str, decide: Callable[[RoutingTable], _Decision]) -> _Decision:
-        """Decide by the policy at hand; by a newer one where that is behind, or did not know what was asked for.
+        """Decide by the policy at hand; by a newer one where that is behind, or does not allow what was asked for.
 
         Raises:
             PolicyUnavailable: there is no policy, or it cannot be read.
         """
         known = self._tables.get(organization)
         if known is not None:
-            with suppress(ModelNotFound, ModelNotAllowed, PolicyBehind):
+            # A request may be invalid by what the policy says of a model, too.
+            with suppress(ModelNotFound, ModelNotAllowed, InvalidRequest, PolicyBehind):
                 return decide(known)
         for _ in range(_ATTEMPTS - 1):
             with suppress(PolicyBehind):

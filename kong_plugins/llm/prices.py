@@ -152,6 +152,10 @@ class Price(Rates, frozen=True, kw_only=True, omit_defaults=True):
         named = {variant.service_tier for variant in self.variants}
         return tuple(tier for tier in service_tiers if tier not in _NEVER_DEARER_TIERS and tier not in named)
 
+    def charges_for(self, names: Iterable[str]) -> bool:
+        """Whether any of these kinds of pieces may cost something."""
+        return any(rates.has_rate(name) for rates in (self, *self.variants) for name in names)
+
     def at(self, at_ms: int) -> Price:
         """The price of calls that are admitted at an instant: without times of day."""
         windows = {variant.window for variant in self.variants} - {None}

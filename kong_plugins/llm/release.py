@@ -37,7 +37,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `credential` names an entry of `PolicyDocument.credentials`; `authentication` is the way in which it is presented,
     None for the wire format's own. Deployments of a model are tried in ascending `order`, and take turns by `weight`
-    where that is equal. `later_prices` follow its price, in the order in which they come into effect.
+    where that is equal. `later_prices` follow its price, in the order in which they come into effect. The provider
+    transcribes no sound of more than `longest_audio_s` at once; None where it does not say so.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     weight: int = 1
     order: int = 0
     later_prices: tuple[LaterPrice, ...] = ()
+    longest_audio_s: int | None = None
 
     def price_at(self, at_ms: int) -> Price | None:
         """What a call costs that is admitted at an instant; None where that is not known."""

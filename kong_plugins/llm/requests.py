@@ -63,8 +63,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call as asked for. `choices` is the number of answers, each of which may take the maximum of tokens;
     `wants_usage`: the client has asked for the usage chunk of its stream; `user` is the end user that it names.
     `has_output`: tokens are written at all; `is_divisible`: the request bounds how many, so that less than it asks for
-    can be granted. `units` are the most pieces of each kind (`usage.Usage`) that it can be billed for,
-    `service_tiers` those at which it may be.
+    can be granted. `units` are the most pieces of each kind (`usage.Usage`) that it can be billed for, except for the
+    `unbounded_units`, of which that is a guess; `service_tiers` are those at which it may be billed.
 
     `thinks`: the model may spend output on reasoning of which the client sees less; None where that is the model's own
     way. `thinking_tokens`: as many are set apart for it in the maximum, and an answer needs more than them;
@@ -90,6 +90,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     has_output: bool = True
     is_divisible: bool = True
     units: dict[str, int] = {}
+    unbounded_units: tuple[str, ...] = ()
     service_tiers: tuple[str, ...] = (STANDARD_TIER,)
 
 

@@ -8,6 +8,8 @@ import msgspec
 
 # The service tier of a call that asks for no other.
 STANDARD_TIER: Final = "standard"
+# The piece of which a sound has one for each second.
+SECOND: Final = "second"
 
 # exact: the provider's own count. partial: bounded from what was seen before the stream broke off.
 # upper_bound: nothing could be read, the whole hold is charged. unpriced: counted, but no price was known.

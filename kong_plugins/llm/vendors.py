@@ -154,7 +154,8 @@ VENDORS: Final[Mapping[str, Vendor]] = {
             *("openai_chat", "openai_responses", "openai_speech", "openai_transcriptions"),
         ),
         prices="groq",
-        notes="Transcriptions tell no usage, so each is charged what is held for it.",
+        notes="Transcriptions tell how long the sound is with `response_format=verbose_json`; any other is charged "
+        "what is held for it.",
     ),
     "together": Vendor(
         title="Together",

@@ -237,8 +237,9 @@ def test_a_price_is_entered_in_dollars_and_becomes_a_new_row(everything: Api, pa
 
     post(pages, path, fields | prices | price_book)
     assert deployment.prices.count() == 1
-    post(pages, path, fields | prices | price_book | {"output_nusd": "0.7"})
+    post(pages, path, fields | prices | price_book | {"output_nusd": "0.7", "longest_audio_s": "7200"})
 
+    assert everything.policy().deployments[0].longest_audio_s == 7200
     price = everything.policy().deployments[0].price
     assert price is not None
     assert price.output_nusd == 700_000_000

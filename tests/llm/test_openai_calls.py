@@ -12,12 +12,13 @@ from kong_plugins.llm.errors import InsufficientQuota, InvalidRequest, ModelNotA
 from kong_plugins.llm.events import UsageEvent
 from kong_plugins.llm.grants import Grant
 from kong_plugins.llm.metering import settle
-from kong_plugins.llm.prices import Price
-from kong_plugins.llm.release import Model
+from kong_plugins.llm.prices import Price, Variant
+from kong_plugins.llm.release import Budget, Model
 from tests.llm.cast import deployment
 from tests.llm.gateway import BUDGET, Gateway, answer, finished
 from tests.llm.multipart import CONTENT_TYPE, form, part, sound
 from tests.llm.protocols.captures import tapped
+from tests.llm.protocols.sounds import SLOW_FRAME, silent_flac
 
 BY_TOKEN = Price(
     version="2026-11",
@@ -37,8 +38,16 @@ def by_piece(**rates: int) -> Price:
     return msgspec.structs.replace(BY_PIECE, unit_nusd=rates)
 
 
-def publish(gateway: Gateway, protocol: str, price: Price, *, max_output_tokens: int = 500) -> None:
-    serving = deployment(protocol=protocol, price=price)
+def publish(
+    gateway: Gateway,
+    protocol: str,
+    price: Price,
+    *,
+    max_output_tokens: int = 500,
+    longest_audio_s: int | None = None,
+    budget: Budget = BUDGET,
+) -> None:
+    serving = deployment(protocol=protocol, price=price, longest_audio_s=longest_audio_s)
     model = Model(
         name="mini",
         context_window_tokens=4096,
@@ -46,7 +55,7 @@ def publish(gateway: Gateway, protocol: str, price: Price, *, max_output_tokens:
         default_output_tokens=1,
         deployments=(serving.id,),
     )
-    gateway.publish(deployments=(serving,), models=(model,), budgets=(BUDGET,))
+    gateway.publish(deployments=(serving,), models=(model,), budgets=(budget,))
     gateway.set_cap(10**12)
 
 
@@ -57,6 +66,10 @@ def admit(gateway: Gateway, protocol: str, body: dict[str, Any]) -> Grant:
 
 
 TRANSCRIBED = form(part("model", "mini"), part("file", sound(20), filename="call.wav"), part("response_format", "json"))
+
+
+def transcribed(sound_bytes: bytes) -> bytes:
+    return form(part("model", "mini"), part("file", sound_bytes, filename="call"))
 
 
 def admit_form(gateway: Gateway, data: bytes = TRANSCRIBED) -> Grant:
@@ -193,6 +206,55 @@ def test_a_sound_that_is_billed_by_the_second_is_held_at_its_bytes_and_booked_as
 
     assert grant.meter.hold_nusd == 21 * 100_000
     assert (booked.amount_nusd, booked.quality, booked.units) == (20 * 100_000, "exact", {"second": 20})
+
+
+def test_a_day_of_silence_in_two_hundred_kilobytes_is_never_let_past_a_hard_cap_that_does_not_hold_it(
+    gateway: Gateway,
+) -> None:
+    by_second, day, data = by_piece(second=100_000_000_000), 86_400, transcribed(silent_flac(86_400))
+    told = b'{"text":"","usage":{"type":"duration","seconds":%d}}' % day
+
+    publish(gateway, "openai_transcriptions", by_second)
+    with pytest.raises(InvalidRequest, match=r"WAV file of plain samples \(PCM\).* or as MP3") as caught:
+        admit_form(gateway, data)
+    assert caught.value.param == "file"
+
+    publish(gateway, "openai_transcriptions", by_second, longest_audio_s=day)
+    held = admit_form(gateway, data).meter
+    assert (held.hold_nusd, held.terms.units) == (day * 100_000, {"second": day})
+
+    # No budget that refuses, and so no hold that has to be kept to: it costs what it costs.
+    publish(gateway, "openai_transcriptions", by_second, budget=msgspec.structs.replace(BUDGET, hard=False))
+    soft = admit_form(gateway, data)
+    assert soft.meter.hold_nusd < day * 100_000
+    assert settled(gateway, soft, told).amount_nusd == day * 100_000
+
+
+def test_a_sound_holds_no_more_than_the_provider_takes_of_one(gateway: Gateway) -> None:
+    publish(gateway, "openai_transcriptions", by_piece(second=100_000_000_000), longest_audio_s=15)
+
+    assert admit_form(gateway).meter.terms.units == {"second": 15}
+    assert admit_form(gateway, transcribed(SLOW_FRAME * 450)).meter.terms.units == {"second": 12}
+
+
+def test_where_only_tokens_have_a_price_the_length_of_a_sound_is_of_no_account(gateway: Gateway) -> None:
+    publish(gateway, "openai_transcriptions", BY_TOKEN)
+
+    assert admit_form(gateway, transcribed(silent_flac(86_400))).meter.terms.input_bound_tokens == 4096
+
+
+def test_a_price_by_the_second_that_only_one_tier_has_counts_too() -> None:
+    tier = Variant(
+        service_tier="priority",
+        input_nusd=0,
+        cache_read_nusd=0,
+        cache_write_nusd=0,
+        output_nusd=0,
+        unit_nusd={"second": 1},
+    )
+
+    assert msgspec.structs.replace(BY_PIECE, variants=(tier,)).charges_for(["second"]) is True
+    assert BY_PIECE.charges_for(["second"]) is by_piece(second=1).charges_for([]) is False
 
 
 def test_subtitles_tell_nothing_and_cost_what_was_held(gateway: Gateway) -> None:

@@ -14,6 +14,7 @@ from control_plane.catalog.models import Deployment as DeploymentRow
 from control_plane.catalog.models import Price as PriceRow
 from control_plane.catalog.models import Provider
 from control_plane.catalog.price_book import set_price
+from control_plane.catalog.services import change_deployment
 from kong_plugins.llm.credentials import open_credential
 from kong_plugins.llm.prices import Price
 from kong_plugins.llm.release import Deployment, Model
@@ -125,6 +126,21 @@ def test_deployments_are_tried_in_their_order_and_an_inactive_one_not_at_all(api
     api.change(f"deployments/{idle['id']}", active=False)
 
     assert api.policy().models[0].deployments == (str(first["id"]), str(last))
+
+
+def test_the_longest_sound_that_a_provider_takes_is_part_of_the_policy(api: Api) -> None:
+    created = api.deployment(protocol="openai_transcriptions")
+    assert (created["longest_audio_s"], api.policy().deployments[0].longest_audio_s) == (None, None)
+
+    api.change(f"deployments/{created['id']}", longest_audio_s=7200)
+
+    assert api.policy().deployments[0].longest_audio_s == 7200
+    for seconds in (9, 86_401):
+        with pytest.raises(ValidationError):
+            change_deployment(created["id"], actor="alice", longest_audio_s=seconds)
+        assert api.refused_fields("PATCH", f"deployments/{created['id']}", {"longest_audio_s": seconds}) == {
+            "longest_audio_s"
+        }
 
 
 def test_a_new_price_is_a_new_row_and_an_equal_one_is_none(api: Api) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 
 import pytest
 
@@ -11,11 +10,11 @@ from kong_plugins.llm.body import parse_body
 from kong_plugins.llm.errors import InvalidRequest
 from kong_plugins.llm.protocols import protocol_of_path, read_body, wire_format
 from kong_plugins.llm.protocols.answers import Answer, Reading
-from kong_plugins.llm.protocols.audio_length import most_seconds
 from kong_plugins.llm.requests import Asked, ModelRequest, Target
 from kong_plugins.llm.usage import Usage
 from tests.llm.multipart import CONTENT_TYPE, form, part, sound
 from tests.llm.protocols.captures import EVENT_STREAM, capture, cuts_of, names_in, tapped
+from tests.llm.protocols.sounds import wav
 
 NAME = "openai_transcriptions"
 FORMAT = wire_format(NAME)
@@ -40,6 +39,9 @@ EXPECTED = {
     "fraction.json": lasting(9),
     "verbose.json": lasting(9),
     "long-verbose.json": lasting(612),
+    "groq-verbose.json": lasting(19),
+    "groq-verbose-short.json": lasting(10),
+    "groq-verbose-long.json": lasting(6001),
     "short.sse": heard(14, 14, 5),
     "done-mark.sse": heard(24, 20, 5),
     "hostile.sse": heard(50, 40, 44),
@@ -61,20 +63,11 @@ def read(*parts: bytes, path: str = PATH) -> ModelRequest:
     return FORMAT.parse_request(read_body(NAME, form(MODEL, *parts), CONTENT_TYPE), Asked(path=path))
 
 
-def wav(
-    *, size: int = 8000, kind: int = 1, bits: int = 16, sample_rate: int = 1000, chunks: bytes = b"", extra: bytes = b""
-) -> bytes:
-    """A WAV file of `size` bytes in all, whose own lengths are not true."""
-    header = struct.pack("<HHIIHH", kind, 1, sample_rate, sample_rate * bits // 8, bits // 8, bits) + extra
-    start = b"RIFF\xff\xff\xff\xffWAVE" + chunks + b"fmt " + struct.pack("<I", len(header)) + header
-    return (start + b"data\x01\x00\x00\x00").ljust(size, b"\0")
-
-
 def test_a_transcription_is_held_at_the_length_of_its_sound_and_the_models_context() -> None:
     request = read(FILE, part("prompt", "ZyntriQix"), part("stream", "true"), part("language", "en"))
 
     assert (request.model, request.stream, request.is_divisible) == ("whisper-1", True, False)
-    assert request.units == {"second": 21}
+    assert (request.units, request.unbounded_units) == ({"second": 21}, ())
     assert (request.prompt.texts, request.prompt.has_media) == (("ZyntriQix",), True)
     assert read(FILE).stream is False
 
@@ -83,32 +76,10 @@ def test_the_least_that_a_vendor_bills_is_held_of_a_short_sound() -> None:
     assert read(part("file", b"ID3", filename="a.mp3")).units == {"second": 10}
 
 
-@pytest.mark.parametrize(
-    ("name", "sound_bytes", "seconds"),
-    [
-        ("plain samples take what their rate says, whatever the length in the header", wav(), 4),
-        (
-            "the slowest of the header's rates counts",
-            wav().replace(struct.pack("<I", 2000), struct.pack("<I", 1000)),
-            8,
-        ),
-        ("other chunks may stand before", wav(chunks=b"JUNK\x03\0\0\0abc\0"), 4),
-        ("a format that is named at length", wav(kind=0xFFFE, extra=b"\0" * 8 + b"\x01\0" + b"\0" * 14), 4),
-        ("a compressed format that is named at length", wav(kind=0xFFFE, extra=b"\0" * 8 + b"\x11\0" + b"\0" * 14), 11),
-        ("a format that is not named", wav(kind=0xFFFE), 11),
-        ("compressed samples", wav(kind=0x11), 11),
-        ("no rate", wav(sample_rate=0), 11),
-        ("no bits", wav(bits=0), 11),
-        ("two headers", wav(chunks=wav(size=0)[12:36]), 11),
-        ("a header that is cut", b"RIFF\0\0\0\0WAVEfmt \x04\0\0\0abcddata\0\0\0\0".ljust(8000, b"\0"), 11),
-        ("no data", b"RIFF\0\0\0\0WAVE", 1),
-        ("nothing but other chunks", b"RIFF\0\0\0\0WAVE".ljust(8000, b"\0"), 11),
-        ("data without a header", b"RIFF\0\0\0\0WAVEdata\0\0\0\0".ljust(8000, b"\0"), 11),
-        ("anything else", b"OggS".ljust(7501, b"\0"), 11),
-    ],
-)
-def test_a_sound_is_never_taken_for_shorter_than_its_bytes_can_be(name: str, sound_bytes: bytes, seconds: int) -> None:
-    assert most_seconds(sound_bytes) == seconds, name
+def test_a_file_whose_size_says_nothing_of_its_length_is_said_to_have_no_bound() -> None:
+    request = read(part("file", b"OggS".ljust(75_000, b"\0"), filename="a.ogg"))
+
+    assert (request.units, request.unbounded_units) == ({"second": 100}, ("second",))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +87,7 @@ def test_a_sound_is_never_taken_for_shorter_than_its_bytes_can_be(name: str, sou
     [
         ((), "file"),
         ((part("file", "https://example.org/a.mp3"),), "file"),
-        ((part("file", wav(sample_rate=1, bits=8, size=50_000), filename="a.wav"),), "file"),
+        ((part("file", wav(bytes(50_000), sample_rate=1, bits=8), filename="a.wav"),), "file"),
         ((FILE, part("stream", "True")), "stream"),
         ((FILE, part("response_format", "docx")), "response_format"),
         ((FILE, part("chunking_strategy", "auto")), "chunking_strategy"),
