@@ -12,6 +12,7 @@ from rest_framework.routers import SimpleRouter
 
 from control_plane.api.token_views import TokenViewSet
 from control_plane.api.views import HealthView, LivenessView, NoSuchAddressView
+from control_plane.budgets.request_views import ExtensionRequestViewSet
 from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
 from control_plane.catalog.price_import_view import PriceImportView
 from control_plane.catalog.views import DeploymentViewSet, DiscountViewSet, ModelViewSet, PriceViewSet, ProviderViewSet
@@ -42,6 +43,7 @@ router.register("aliases", AliasViewSet)
 router.register("keys", KeyViewSet)
 router.register("budgets", BudgetViewSet)
 router.register(r"budgets/(?P<budget_id>\d{1,18})/extensions", ExtensionViewSet)
+router.register("extension-requests", ExtensionRequestViewSet)
 router.register("limits", LimitViewSet)
 
 # The page of drf-spectacular styles itself in place, and Swagger UI its parts; neither needs a script of its own there.

@@ -25,6 +25,7 @@ from control_plane.api.models import StoredAnswer
 from control_plane.api.problems import Conflict
 from control_plane.live import live_state
 from control_plane.rights.person import Person, person_of
+from control_plane.rights.rules import Action
 from control_plane.rights.scope import changeable_fields, may, require, visible
 from kong_plugins.llm.errors import StoreUnavailable
 
@@ -111,6 +112,8 @@ class OrganizationViewSet(
     organization_path: ClassVar[str] = "organization"
     # Query parameter of a list → the field that it filters by.
     filters: ClassVar[dict[str, str]] = {}
+    # A write by POST to a row's own address → the right that it needs, where that is not to change the row.
+    rights: ClassVar[dict[str, Action]] = {}
 
     def get_queryset(self) -> QuerySet[Row]:
         return self.seen(super().get_queryset().filter(**{self.organization_path: self.organization}))
@@ -124,7 +127,7 @@ class OrganizationViewSet(
         """The row of this address; one that the caller sees but may not change is refused to a change."""
         row: Row = super().get_object()
         if self.request.method not in SAFE_METHODS:
-            require(self.person, "change", row)
+            require(self.person, self.rights.get(self.action, "change"), row)
         return row
 
     def perform_create(self, serializer: BaseSerializer[Row]) -> None:

@@ -103,6 +103,12 @@ GOVERNED: Final[Mapping[str, Governed]] = {
     "budgets.Budget": Governed("budget", _ABOUT_SUBJECT),
     "budgets.Limit": Governed("limit", _ABOUT_SUBJECT),
     "budgets.Extension": Governed("extension", _OF_BUDGET),
+    "budgets.ExtensionRequest": Governed(
+        "extension_request",
+        "SELECT o.slug, t.slug, b.name, b.unit FROM budgets_budget b, teams_team t"
+        " JOIN teams_organization o ON o.id = t.organization_id"
+        " WHERE b.id = (r ->> 'budget_id')::bigint AND t.id = (r ->> 'team_id')::bigint",
+    ),
     "catalog.Provider": Governed("provider", _of_organization()),
     "catalog.Model": Governed("model", _of_organization()),
     "catalog.Deployment": Governed(

@@ -60,6 +60,8 @@ def _verb(entry: AuditEntry) -> str:
     for column, verb in _VERBS.items():
         if entry.before.get(column, "") is None and entry.after.get(column):
             return verb
+    if entry.kind == "extension_request" and "state" in entry.after:
+        return str(entry.after["state"])
     if entry.after.keys() == {"active"}:
         return "switched on" if entry.after["active"] else "switched off"
     before, after = entry.before.get("amount"), entry.after.get("amount")

@@ -20,9 +20,12 @@ from control_plane.amounts import amount_text
 from control_plane.budgets import services
 from control_plane.budgets.extension_page import extensions_text
 from control_plane.budgets.forms import BudgetForm, LimitForm
-from control_plane.budgets.models import Budget, Limit
+from control_plane.budgets.models import Budget, ExtensionRequest, Limit
+from control_plane.budgets.request_page import requests_text
 from control_plane.budgets.selectors import Usage, current_usage, now_ms
 from control_plane.budgets.validators import TIERS
+from control_plane.rights.person import person_of
+from control_plane.rights.scope import may
 from control_plane.teams.models import User
 from kong_plugins.llm.errors import StoreUnavailable
 
@@ -63,10 +66,10 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
     )
     list_filter = ("scope", "unit", "period", "active")
     search_fields = ("name", "subject")
-    readonly_fields = ("standing", "foreseen", "extensions")
-    actions_detail = ("extend",)
+    readonly_fields = ("standing", "foreseen", "extensions", "requests")
+    actions_detail = ("extend", "ask_for_more")
     fieldsets: ClassVar[Any] = (
-        ("Right now", {"fields": ("standing", "foreseen", "extensions")}),
+        ("Right now", {"fields": ("standing", "foreseen", "extensions", "requests")}),
         (None, {"fields": ("organization", "name", "active")}),
         _SCOPE_FIELDS,
         ("How much", {"fields": (("unit", "period"), "entered_amount", "carry_over_max", "thresholds_percent")}),
@@ -159,6 +162,10 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
     def extensions(self, budget: Budget) -> str | SafeString:
         return extensions_text(budget)
 
+    @admin.display(description="Asked for")
+    def requests(self, budget: Budget) -> str | SafeString:
+        return requests_text(budget)
+
     @page_action(title="Extend for a time", permission="extend")
     def extend(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The form of an extension, for this budget."""
@@ -168,6 +175,18 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
         user: Any = request.user
         allowed: bool = user.has_perm("budgets.add_extension")
         return allowed
+
+    @page_action(title="Ask for more", permission="ask")
+    def ask_for_more(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The form of a request for an extension of this budget."""
+        return HttpResponseRedirect(f"{reverse('admin:budgets_extensionrequest_add')}?budget={object_id}")
+
+    def has_ask_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        """Who may extend it needs not ask."""
+        asks = may(person_of(request.user), "add", ExtensionRequest)
+        if object_id is None or not asks or self.has_extend_permission(request):
+            return False
+        return self.get_queryset(request).filter(pk=object_id, subject__isnull=False, active=True).exists()
 
     def create(self, form: BudgetForm, user: User) -> Budget:
         return services.create_budget(

@@ -98,8 +98,8 @@ class BudgetForm(ScopedForm[Budget]):
         super().__init__(*args, **kwargs)
         if not self.instance._state.adding:
             budget = self.instance
-            self.fields["entered_amount"].initial = _as_entered(budget.amount, budget.unit)
-            self.initial["carry_over_max"] = _as_entered(budget.carry_over_max, budget.unit)
+            self.fields["entered_amount"].initial = entered_from(budget.amount, budget.unit)
+            self.initial["carry_over_max"] = entered_from(budget.carry_over_max, budget.unit)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
@@ -143,7 +143,7 @@ class LimitForm(ScopedForm[Limit]):
         )
 
 
-def _as_entered(amount: int, unit: str) -> Decimal | int:
+def entered_from(amount: int, unit: str) -> Decimal | int:
     return usd_from_nusd(amount) if unit == "nusd" else amount
 
 

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
 from control_plane.budgets.validators import MAX_QUEUE_MS, checked_tier_shares, refuse_idle
 from control_plane.keys.models import validate_tag
@@ -287,6 +288,66 @@ class Extension(models.Model):
     @property
     def expires_at_ms(self) -> int:
         return (self.expires_at - _EPOCH) // timedelta(milliseconds=1)
+
+
+class ExtensionRequest(models.Model):
+    """Somebody of a team asks for so much more of one of its budgets until an instant; whoever is above decides.
+
+    What was approved is the `extension`, never more than was asked for. Nothing of a request changes but its state,
+    once; one that still waits when the asked-for end has come is expired.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        APPROVED = "approved"
+        REFUSED = "refused"
+        WITHDRAWN = "withdrawn"
+
+    budget = models.ForeignKey(Budget, on_delete=models.PROTECT, related_name="extension_requests")
+    # Whose budget it is: the team itself, or that of the key which the budget is about.
+    team = models.ForeignKey("teams.Team", on_delete=models.PROTECT, related_name="extension_requests")
+    period_name = models.CharField("period", max_length=32)
+    amount = models.BigIntegerField()
+    expires_at = models.DateTimeField("until")
+    reason = models.CharField(max_length=500, validators=[validate_text])
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="extension_requests")
+    asked_at = models.DateTimeField(auto_now_add=True)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
+    # Who approved, refused or withdrew it.
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+    note = models.CharField(max_length=500, blank=True, validators=[validate_text])
+    extension = models.OneToOneField(Extension, null=True, blank=True, on_delete=models.PROTECT, related_name="request")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["team"], name="request_waiting", condition=Q(state="waiting"))]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(amount__range=(1, MAX_CAP_NUSD)),
+                name="request_amount",
+                violation_error_message=f"An extension is from 1 to {MAX_CAP_NUSD}.",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="waiting", decided_by=None, decided_at=None)
+                | Q(~Q(state="waiting"), decided_by__isnull=False, decided_at__isnull=False),
+                name="request_decided_by_somebody",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="approved", extension__isnull=False) | Q(~Q(state="approved"), extension=None),
+                name="request_approved_has_extension",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.budget} · asked by {self.asked_by}"
+
+    @property
+    def state_now(self) -> str:
+        is_late = self.state == self.State.WAITING and self.expires_at <= timezone.now()
+        return "expired" if is_late else self.state
 
 
 class Limit(Scoped):

@@ -44,6 +44,11 @@ def speaking_key_ids(organization_id: int) -> list[str]:
     return list(rows.values_list("id", flat=True))
 
 
+def team_of_key(organization_id: int, key_id: str) -> Team | None:
+    key = VirtualKey.objects.select_related("team").filter(team__organization_id=organization_id, pk=key_id).first()
+    return key.team if key else None
+
+
 def with_use(rows: QuerySet[VirtualKey]) -> QuerySet[Any]:
     """The keys with `used_at` and `former_used_at`, when they and their former secrets were last used, in the wire
     format `used_protocol`; `idle_since`, which for a key that was never used is its making; `due_at` for rotation;

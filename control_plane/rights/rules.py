@@ -15,7 +15,7 @@ from django.db.models.functions import Cast
 from control_plane.rights.person import Organizations, Person, Teams
 from control_plane.rights.roles import ORGANIZATION_ROLES, Role
 
-Action = Literal["view", "add", "change", "delete"]
+Action = Literal["view", "add", "change", "delete", "decide"]
 # The fields that a role may change: some by name, or all.
 Fields = frozenset[str] | None
 
@@ -35,8 +35,8 @@ class Rule:
     `organizations` and `teams` say which rows are of some organizations, or of some teams. A role of the organization
     reaches the rows of its organizations, a role of a team those of its teams; `own` is the path to the user whose
     own rows the roles of `own_actions` reach. `anyone_views` are the rows that all see who have any role in their
-    organization. `change_of_given` is what goes for a row that has a given amount. `only` is what must hold of a row
-    besides, whatever the role.
+    organization. `change_of_given` is what goes for a row that has a given amount; `decide` is to say yes or no to
+    what others ask for. `only` is what must hold of a row besides, whatever the role.
     """
 
     organizations: Callable[[Organizations], Q]
@@ -47,6 +47,7 @@ class Rule:
     change: dict[Role, Fields] = field(default_factory=lambda: {"platform_admin": ALL})
     change_of_given: dict[Role, Fields] = field(default_factory=dict)
     delete: frozenset[Role] = frozenset()
+    decide: frozenset[Role] = frozenset()
     own: str | None = None
     own_actions: dict[Action, frozenset[Role]] = field(default_factory=dict)
     only: dict[Action, Callable[[Person], Q]] = field(default_factory=dict)
@@ -54,7 +55,12 @@ class Rule:
     def roles(self, action: Action) -> frozenset[Role]:
         if action == "change":
             return frozenset(self.change)
-        chosen: dict[Action, frozenset[Role]] = {"view": self.view, "add": self.add, "delete": self.delete}
+        chosen: dict[Action, frozenset[Role]] = {
+            "view": self.view,
+            "add": self.add,
+            "delete": self.delete,
+            "decide": self.decide,
+        }
         return chosen[action]
 
     def reach(self, person: Person, action: Action) -> Q | None:
@@ -150,6 +156,17 @@ def _acts_as_oneself_or_a_program(person: Person) -> Q:
     return Q(user=person.user_id) | Q(user__is_service=True)
 
 
+def _asked_oneself(person: Person) -> Q:
+    return Q(asked_by=person.user_id)
+
+
+def _asked_from_below(person: Person) -> Q:
+    """What others ask for whose organization the person administers, or whose team's department they own."""
+    administered = person.organizations.get("platform_admin", Organizations()).ids
+    above = Q(team__organization__in=administered) | Q(team__department__in=person.departments)
+    return above & ~Q(asked_by=person.user_id)
+
+
 def _departments_of(teams: Teams) -> Q:
     found = apps.get_model("teams", "Team")._default_manager.filter(pk__in=teams.ids).order_by()
     return Q(pk__in=found.values("department"))
@@ -221,6 +238,15 @@ RULES: Final[dict[str, Rule]] = {
     "budgets.extension": Rule(
         organizations=_OF_BUDGET.organizations,
         teams=_OF_BUDGET.teams,
+    ),
+    "budgets.extensionrequest": Rule(
+        organizations=_in("team__organization"),
+        teams=_of("team"),
+        add=_ADMIN | _OWNER | {"member"},
+        # Who asked may withdraw it; no field of it ever changes.
+        change=dict.fromkeys(("platform_admin", "owner", "member"), frozenset()),
+        decide=_ADMIN | _OWNER,
+        only={"change": _asked_oneself, "decide": _asked_from_below},
     ),
     "forecasts.forecast": _OF_BUDGET,
     "catalog.provider": _catalogue("organization", view=_ADMIN_AND_AUDITOR),

@@ -15,6 +15,10 @@ def team_slugs(organization_id: int) -> list[str]:
     return list(Team.objects.filter(organization_id=organization_id).values_list("slug", flat=True))
 
 
+def team_of(organization_id: int, slug: str) -> Team | None:
+    return Team.objects.filter(organization_id=organization_id, slug=slug).first()
+
+
 def validate_organization(organization: Organization) -> None:
     """Refuse models of tiers that are unknown, and regions that leave nothing to one of the teams.
 
