@@ -29,9 +29,11 @@ class NotWaiting(Exception):
 
 
 @transaction.atomic
-def ask_for_more(budget_id: int, *, amount: int, expires_at: datetime, reason: str, asked_by: User) -> ExtensionRequest:
-    """Ask for so much more of a budget until an instant of its running period, at most 92 days ahead. One person has
-    one request a budget waiting.
+def ask_for_more(
+    budget_id: int, *, amount: int, reason: str, asked_by: User, expires_at: datetime | None = None
+) -> ExtensionRequest:
+    """Ask for so much more of a budget until an instant of its running period, at most 92 days ahead; none given is
+    as long as can be. One person has one request a budget waiting.
 
     Raises:
         ValidationError: by field.
@@ -39,7 +41,8 @@ def ask_for_more(budget_id: int, *, amount: int, expires_at: datetime, reason: s
     # Locked, so that of two requests of one person at the same time the second sees the first.
     budget = Budget.objects.select_for_update(of=("self",)).select_related("organization").get(pk=budget_id)
     team, period = team_that_asks(budget), _running_period(budget)
-    check_asked(budget, amount=amount, expires_at=expires_at)
+    until = latest_end(budget) if expires_at is None else expires_at
+    check_asked(budget, amount=amount, expires_at=until)
     if waiting(ExtensionRequest.objects.filter(budget=budget, asked_by=asked_by)).exists():
         raise ValidationError({"budget": "You have asked for more of it already: withdraw that request first."})
     return create_row(
@@ -48,7 +51,7 @@ def ask_for_more(budget_id: int, *, amount: int, expires_at: datetime, reason: s
             team=team,
             period_name=period.name,
             amount=amount,
-            expires_at=expires_at,
+            expires_at=until,
             reason=reason,
             asked_by=asked_by,
         )
@@ -128,7 +131,7 @@ def with_state(requests: QuerySet[ExtensionRequest]) -> QuerySet[ExtensionReques
 
 def latest_end(budget: Budget) -> datetime:
     """Until when more of a budget can be asked for: its running period's end, at most 92 days ahead."""
-    furthest = timezone.now() + LONGEST_ASKED
+    furthest = (timezone.now() + LONGEST_ASKED).replace(second=0, microsecond=0)
     end_ms = _running_period(budget).end_ms
     return furthest if end_ms > furthest.timestamp() * 1000 else datetime.fromtimestamp(end_ms / 1000, UTC)
 

@@ -33,7 +33,7 @@ from control_plane.budgets import extension_requests as services
 from control_plane.budgets.forms import amount_from, entered_from
 from control_plane.budgets.models import Budget, ExtensionRequest
 from control_plane.rights.person import person_of
-from control_plane.rights.scope import reachable
+from control_plane.rights.scope import reachable, visible
 from control_plane.teams.models import Organization, User
 
 _SHOWN_WITH_BUDGET: Final = 10
@@ -137,6 +137,14 @@ class ExtensionRequestAdmin(ServiceAdmin[ExtensionRequest]):
         found: Any = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         names = ("withdraw",) if shown.asked_by_id == request.user.pk else ("approve", "refuse")
         return [each for each in found if each.path in names]
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """For the budget from whose page somebody comes, until its running period ends."""
+        initial: dict[str, Any] = super().get_changeform_initial_data(request)
+        asked = str(initial.get("budget", ""))
+        seen = visible(Budget.objects.select_related("organization"), person_of(request.user))
+        budget = seen.filter(pk=asked).first() if asked.isdecimal() and len(asked) < 19 else None
+        return initial | ({"expires_at": services.latest_end(budget)} if budget else {})
 
     def get_readonly_fields(self, request: HttpRequest, obj: ExtensionRequest | None = None) -> Any:
         return self.readonly_fields if obj else ()

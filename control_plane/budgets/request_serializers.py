@@ -19,8 +19,9 @@ _STATES = [*ExtensionRequest.State.values, "expired"]
 
 
 class AskedExtensionSerializer(StrictSerializer[ExtensionRequest]):
-    """`budget` is its id, and `amount` in its unit; money may be given as `amount_usd` instead. `extension` is what was
-    approved."""
+    """`budget` is its id, and `amount` in its unit; money may be given as `amount_usd` instead. Without `expires_at` it
+    is until the running period ends, at most 92 days. `extension` is what was approved.
+    """
 
     id = serializers.IntegerField(read_only=True)
     budget = WholeNumberField(source="budget_id", min_value=1)
@@ -28,7 +29,7 @@ class AskedExtensionSerializer(StrictSerializer[ExtensionRequest]):
     period = serializers.CharField(source="period_name", read_only=True)
     amount = WholeNumberField(min_value=1, max_value=MAX_CAP_NUSD, required=False)
     amount_usd = UsdField(write_only=True, required=False)
-    expires_at = InstantField()
+    expires_at = InstantField(required=False)
     reason = serializers.CharField(max_length=500)
     state = serializers.ChoiceField(source="state_now", choices=_STATES, read_only=True)
     asked_by = serializers.CharField(source="asked_by.username", read_only=True)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from control_plane.dashboard.finance import finance_page
 from control_plane.dashboard.platform import platform_page
+from control_plane.dashboard.requests import request_tables
 from control_plane.dashboard.team import team_page
 from control_plane.dashboard.view import View
 from control_plane.rights.person import Person, person_of
@@ -83,6 +84,7 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     page = PAGES[name]
     return context | {
         "home": page.content(view),
+        "requests": {"tables": request_tables(view)},
         "home_template": page.template,
         "home_title": page.title,
         "organization": organization,

@@ -22,7 +22,8 @@ def answers_to(system: System) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(240)
 def test_who_follows_the_document_has_what_it_says(demo_system: System) -> None:
-    budget, extension, each, for_alice, revoked, listed, forecasts = answers_to(demo_system)
+    budget, extension, each, for_alice, revoked, listed, *answers = answers_to(demo_system)
+    planner, asked, approved, decided, forecasts = answers
 
     def state_of(row: dict[str, Any]) -> dict[str, Any]:
         [state] = demo_system.api.get(f"/api/v1/budgets/{row['id']}").raise_for_status().json()["states"]
@@ -33,6 +34,9 @@ def test_who_follows_the_document_has_what_it_says(demo_system: System) -> None:
     assert (extension["amount_usd"], extension["reason"]) == ("50.00", "The launch on Thursday")
     assert extension["created_by"] == revoked["revoked_by"]
     assert listed["results"] == [revoked]
-    assert state_of(budget)["cap"] == 400 * 10**9
+    assert (asked["asked_by"], asked["amount_usd"], asked["state"]) == (planner["username"], "80.00", "waiting")
+    assert (decided, decided["state"], decided["extension"]["amount_usd"]) == (approved, "approved", "60.00")
+    assert decided["extension"]["expires_at"] == asked["expires_at"]
+    assert state_of(budget)["cap"] == 460 * 10**9
     assert (for_alice["subject"], state_of(each)["cap"]) == ("alice", 7_500_000_000)
     assert forecasts["results"] == []

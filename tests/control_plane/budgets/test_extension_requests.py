@@ -146,7 +146,8 @@ def test_it_ends_within_the_running_period(api: Api, budget: Budget, cast: Cast)
     with pytest.raises(ValidationError) as refused:
         asked(daily, cast["anna"], expires_at=latest_end(daily) + timedelta(seconds=1))
     assert "the end of the budget's running period" in refused.value.message_dict["expires_at"][0]
-    assert asked(daily, cast["anna"], expires_at=latest_end(daily)).period_name == day.name
+    request = asked(daily, cast["anna"], expires_at=None)
+    assert (request.period_name, request.expires_at) == (day.name, latest_end(daily))
 
 
 def test_a_budget_of_everybody_has_no_team_that_could_ask(api: Api, budget: Budget, cast: Cast) -> None:
@@ -350,6 +351,24 @@ def test_anna_asks_on_the_budgets_page_and_dora_approves_on_the_requests(api: Ap
     listed = anna.get("/admin/budgets/extensionrequest/").content.decode()
     assert re.search(r"approved", listed)
     assert "The launch" in anna.get(page).content.decode()
+
+
+def test_home_pages_say_what_waits_for_whom_and_what_has_become_of_it(budget: Budget, cast: Cast) -> None:
+    request = asked(budget, cast["anna"])
+    waits, own = "Waiting for your decision", "Your requests"
+
+    def shown(name: str) -> set[str]:
+        page = browser_of(cast[name]).get("/admin/").content.decode()
+        return {title for title in (waits, own) if title in page}
+
+    assert {name: shown(name) for name in cast if shown(name)} == {"anna": {own}, "dora": {waits}, "paul": {waits}}
+
+    approve_request(request.pk, decided_by=cast["paul"], amount=2_000, note="For now")
+
+    assert {name: shown(name) for name in cast if shown(name)} == {"anna": {own}}
+    page = browser_of(cast["anna"]).get("/admin/").content.decode()
+    for said in ("approved by paul", "$0.000002", "For now", f"/admin/budgets/extensionrequest/{request.pk}/change/"):
+        assert said in page
 
 
 def test_paul_refuses_with_a_note_and_anna_withdraws(budget: Budget, cast: Cast) -> None:
