@@ -77,6 +77,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _entry("Unread events", "mail", "ledger_deadletter_changelist"),
             _entry("Organizations", "domain", "teams_organization_changelist"),
             _entry("People", "person", "teams_user_changelist"),
+            _entry("Groups", "group_work", "identity_groupmapping_changelist"),
             _entry("API tokens", "vpn_key", "api_apitoken_changelist"),
         ],
     },

@@ -93,10 +93,15 @@ def bounded_body(answer: Answer) -> Answer:
 def narrow_pages(answer: Answer) -> Answer:
     """Let the admin's pages do what their components need, and none of them ask for what no page needs."""
     answer_in_admin: Answer = csp_update(_IN_ADMIN)(answer)
+    # A browser holds the identity provider, to which this form leads on, to be one of its targets.
+    answer_sign_in: Answer = csp_update(_IN_ADMIN | {"form-action": [SELF, *settings.SIGN_IN_ORIGINS]})(answer)
 
     def answer_narrowed(request: HttpRequest) -> HttpResponseBase:
-        in_admin = request.path.startswith(reverse("admin:index"))
-        response = answer_in_admin(request) if in_admin else answer(request)
+        if request.path == reverse("account_login"):
+            response = answer_sign_in(request)
+        else:
+            in_admin = request.path.startswith(reverse("admin:index"))
+            response = answer_in_admin(request) if in_admin else answer(request)
         response["permissions-policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
         return response
 

@@ -20,6 +20,7 @@ from control_plane.environment import (
     only_loopback,
     seconds_from,
 )
+from control_plane.identity.configuration import local_login_from, providers_from, sign_in_origins_from
 from control_plane.navigation import NAVIGATION
 from kong_plugins.llm.settings import secret_from
 
@@ -69,7 +70,31 @@ WSGI_APPLICATION = "control_plane.wsgi.application"
 AUTH_USER_MODEL = "teams.User"
 AUTHENTICATION_BACKENDS = ["control_plane.rights.backend.RightsBackend"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-LOGIN_URL = "admin:login"
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "admin:index"
+
+# How people come in: docs/single-sign-on.md.
+LOCAL_LOGIN = local_login_from(os.environ)
+REQUIRE_TWO_FACTOR = flag_from(os.environ, "BURSAR_REQUIRE_TWO_FACTOR")
+SIGN_IN_ORIGINS = sign_in_origins_from(os.environ)
+SOCIALACCOUNT_PROVIDERS = providers_from(os.environ)
+SOCIALACCOUNT_ADAPTER = "control_plane.identity.adapters.ProviderAdapter"
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
+ACCOUNT_ADAPTER = "control_plane.identity.adapters.AccountAdapter"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_SESSION_COOKIE_AGE = SESSION_COOKIE_AGE
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
+ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "20/m/ip,5/5m/key", "reauthenticate": "10/m/user"}
+MFA_ADAPTER = "control_plane.identity.adapters.TwoFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Bursar"
+# Counts of log-ins that failed: where every process sees them, and where people log in while Redis is away.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "identity_cache"}}
 
 INSTALLED_APPS = [
     "unfold",
@@ -81,6 +106,12 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.staticfiles",
     "django.forms",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.saml",
+    "allauth.mfa",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -95,6 +126,7 @@ INSTALLED_APPS = [
     "control_plane.forecasts",
     "control_plane.alerts",
     "control_plane.audit",
+    "control_plane.identity",
 ]
 
 # Widgets are rendered as pages are, so that a widget of our own has its template among theirs.
@@ -113,6 +145,8 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "control_plane.audit.requests.ActingMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "control_plane.identity.two_factor.require_two_factor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -127,6 +161,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "control_plane.identity.pages.of_the_site",
             ],
         },
     },

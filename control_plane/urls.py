@@ -54,6 +54,8 @@ admin.site.index_title = "Overview"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/exports/team-months.csv", admin.site.admin_view(team_months), name="team-months"),
+    # Before the admin's own pages, of which they replace the log-in.
+    path("admin/", include("control_plane.identity.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/health", HealthView.as_view()),
     path("api/v1/health/live", LivenessView.as_view()),

@@ -132,6 +132,11 @@ GOVERNED: Final[Mapping[str, Governed]] = {
         secrets=frozenset({"url"}),
     ),
     "api.ApiToken": Governed("token", _of_organization()),
+    "identity.GroupMapping": Governed("group_mapping", _of_team("r ->> 'group'")),
+    "socialaccount.SocialAccount": Governed(
+        "sign_in", _NOWHERE.format(name=_OF_USER), unrecorded=frozenset({"extra_data"})
+    ),
+    "mfa.Authenticator": Governed("two_factor", _NOWHERE.format(name=_OF_USER), secrets=frozenset({"data"})),
 }
 
 NOT_RECORDED: Final[Mapping[str, str]] = {
@@ -151,5 +156,9 @@ NOT_RECORDED: Final[Mapping[str, str]] = {
     "api.StoredAnswer": "answers that are kept for a day, so that a write can be sent again",
     "alerts.Alert": "what budgets have told, never changed",
     "alerts.Delivery": "the state of a message on its way",
+    "account.EmailAddress": "addresses as an identity provider has sent them",
+    "account.EmailConfirmation": "nobody is asked to confirm an address",
+    "socialaccount.SocialApp": "empty: identity providers are set in the environment",
+    "socialaccount.SocialToken": "empty: tokens of identity providers are not kept",
     "audit.AuditEntry": "this log, which is append-only by itself",
 }

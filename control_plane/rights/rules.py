@@ -279,6 +279,7 @@ RULES: Final[dict[str, Rule]] = {
         add=frozenset(),
         change={},
     ),
+    "identity.groupmapping": Rule(organizations=_in("organization"), view=_ADMIN_AND_AUDITOR, change={}, delete=_ADMIN),
     "api.apitoken": Rule(
         organizations=_in("organization"),
         view=_ADMIN_AND_AUDITOR,

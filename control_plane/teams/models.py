@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import Any, Final, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib.auth.models import AbstractUser
@@ -31,6 +31,18 @@ def validate_time_zone(name: str) -> None:
         raise ValidationError("Use a time zone's name from the tz database, such as Europe/Berlin.")
 
 
+def validate_place(row: Any) -> None:
+    """See that a row's department and team are of its organization; take that from them where it was not named."""
+    for place in ("department", "team"):
+        named = getattr(row, place)
+        if named is None:
+            continue
+        if row.organization_id is None:
+            row.organization_id = named.organization_id
+        if named.organization_id != row.organization_id:
+            raise ValidationError({place: "This is not in the organization."})
+
+
 class User(AbstractUser):
     """Who administers, with the rights of their memberships; callers of the gateway are virtual keys, never users.
 
@@ -39,6 +51,9 @@ class User(AbstractUser):
     """
 
     is_service = models.BooleanField("service account", default=False)
+    sessions_ended = models.PositiveIntegerField(
+        default=0, editable=False, help_text="How often all sessions were ended; one from before is none any more."
+    )
 
     class Meta(AbstractUser.Meta):
         constraints = [
@@ -48,6 +63,10 @@ class User(AbstractUser):
                 violation_error_message="A service account is no superuser: give it a membership.",
             ),
         ]
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        kept: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]
+        return f"{kept}.{self.sessions_ended}"
 
 
 class Organization(models.Model):
@@ -237,6 +256,11 @@ class Membership(models.Model):
     )
     team = models.ForeignKey(Team, null=True, blank=True, on_delete=models.CASCADE, related_name="memberships")
     role: models.CharField[Role, Role] = models.CharField(max_length=16, choices=ROLES, default="member")
+    from_groups = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="It was given for a group of the identity provider, and ends at the log-in that brings it no more.",
+    )
 
     class Meta:
         ordering = ["organization", "user", "id"]
@@ -262,11 +286,4 @@ class Membership(models.Model):
 
     def clean(self) -> None:
         """An organization that was not named is that of the department or team."""
-        for place in ("department", "team"):
-            row = getattr(self, place)
-            if row is None:
-                continue
-            if self.organization_id is None:
-                self.organization_id = row.organization_id
-            if row.organization_id != self.organization_id:
-                raise ValidationError({place: "This is not in the organization."})
+        validate_place(self)

@@ -1,0 +1,141 @@
+"""Whom the identity provider sends: who that is here, and which roles their groups give and take away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Q
+
+from control_plane.audit.context import Acting, acting_as
+from control_plane.identity.models import GroupMapping
+from control_plane.rows import create_row
+from control_plane.teams.models import Membership, User
+from control_plane.teams.people import end_membership
+
+_NO_ROLE: Final = "You have no role here. Ask who administers Bursar to give one to you, or to a group that you are in."
+
+
+class Refused(Exception):
+    """Why somebody whom the provider sends does not come in, in words for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """What the provider says of a person; `known` is who that is here, if they were here before."""
+
+    known: User | None
+    external_id: str
+    username: str
+    email: str
+    email_is_verified: bool
+    first_name: str
+    last_name: str
+    groups: frozenset[str]
+
+
+def welcome(arrival: Arrival, *, address: str) -> User:
+    """The person here, their roles in line with their groups; one who comes for the first time is made.
+
+    Raises:
+        Refused: they may not come in.
+    """
+    acting = Acting(
+        actor="identity-provider",
+        way="web",
+        address=address,
+        reason=f"log-in of {arrival.email or arrival.external_id}",
+    )
+    with acting_as(lambda: acting):
+        try:
+            return _welcome(arrival)
+        except _WithoutRole as refused:
+            # What was taken away stays so.
+            raise Refused(_NO_ROLE) from refused
+
+
+class _WithoutRole(Exception):
+    pass
+
+
+def _welcome(arrival: Arrival) -> User:
+    mappings = list(GroupMapping.objects.filter(group__in=arrival.groups).select_related("organization"))
+    user = arrival.known or _by_verified_address(arrival)
+    if user is not None and (user.is_service or not user.is_active):
+        raise Refused("Your account is switched off. Ask who administers Bursar.")
+    if user is None:
+        if not mappings:
+            raise _WithoutRole
+        user = _create(arrival)
+    bring_in_line(user, mappings)
+    if not (user.is_superuser or user.memberships.exists()):
+        raise _WithoutRole
+    return user
+
+
+@transaction.atomic
+def bring_in_line(user: User, mappings: list[GroupMapping]) -> None:
+    """Give what the groups give, take away what they gave before and do not any more; what was given by hand stays."""
+    User.objects.select_for_update().get(pk=user.pk)
+    held = {_place(row): row for row in Membership.objects.filter(user=user)}
+    wanted = {_place(mapping): mapping for mapping in mappings}
+    for place, membership in held.items():
+        if membership.from_groups and place not in wanted:
+            end_membership(membership)
+    for place, mapping in wanted.items():
+        if place not in held:
+            create_row(
+                Membership(
+                    user=user,
+                    organization_id=mapping.organization_id,
+                    department_id=mapping.department_id,
+                    team_id=mapping.team_id,
+                    role=mapping.role,
+                    from_groups=True,
+                )
+            )
+
+
+def _place(row: Membership | GroupMapping) -> tuple[int, int | None, int | None, str]:
+    return row.organization_id, row.department_id, row.team_id, row.role
+
+
+def _by_verified_address(arrival: Arrival) -> User | None:
+    """The one person here with the address.
+
+    Raises:
+        Refused: the provider does not say that it is theirs, or several have it.
+    """
+    if not arrival.email:
+        return None
+    found = list(User.objects.filter(email__iexact=arrival.email)[:2])
+    if not found:
+        return None
+    if not arrival.email_is_verified or len(found) > 1:
+        raise Refused(
+            "There is an account with your e-mail address, but the identity provider does not say that the address is "
+            "verified, or several have it. Ask who administers Bursar."
+        )
+    return found[0]
+
+
+@transaction.atomic
+def _create(arrival: Arrival) -> User:
+    """A person without a password.
+
+    Raises:
+        Refused: somebody else has their name.
+    """
+    username = (arrival.username or arrival.email or arrival.external_id)[:150]
+    if User.objects.filter(Q(username__iexact=username)).exists():
+        raise Refused(f"Somebody else here is called {username}. Ask who administers Bursar.")
+    user = User(
+        username=username,
+        email=arrival.email,
+        first_name=arrival.first_name[:150],
+        last_name=arrival.last_name[:150],
+        is_staff=True,
+    )
+    user.set_unusable_password()
+    return create_row(user)

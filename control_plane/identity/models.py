@@ -1,0 +1,53 @@
+"""What groups of the identity provider mean here."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from control_plane.names import validate_text
+from control_plane.rights.roles import ORGANIZATION_ROLES, ROLES, TEAM_ROLES, Role
+from control_plane.teams.models import validate_place
+
+
+class GroupMapping(models.Model):
+    """Who is in a group of the identity provider has a role here, from their next log-in until they are in it no more.
+
+    `group` is the name, or the id, that the provider sends. A mapping is made and removed, never changed.
+    """
+
+    organization = models.ForeignKey("teams.Organization", on_delete=models.CASCADE, related_name="group_mappings")
+    group = models.CharField(
+        max_length=200, validators=[validate_text], help_text="As the identity provider sends it; case counts."
+    )
+    role: models.CharField[Role, Role] = models.CharField(max_length=16, choices=ROLES)
+    department = models.ForeignKey("teams.Department", null=True, blank=True, on_delete=models.CASCADE)
+    team = models.ForeignKey("teams.Team", null=True, blank=True, on_delete=models.CASCADE)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["organization", "group", "id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "group", "role", "department", "team"],
+                name="group_mapping_unique",
+                nulls_distinct=False,
+                violation_error_message="The group has this role already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=ORGANIZATION_ROLES, department=None, team=None)
+                | Q(role="owner", department__isnull=False, team=None)
+                | Q(role__in=TEAM_ROLES, department=None, team__isnull=False),
+                name="group_mapping_role_has_its_place",
+                violation_error_message="A platform admin, finance and an auditor are of the whole organization, "
+                "an owner of a department or a team, members and viewers of a team.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        place = self.team or self.department or self.organization
+        return f"{self.group}: {self.get_role_display().lower()} of {place}"
+
+    def clean(self) -> None:
+        """An organization that was not named is that of the department or team."""
+        validate_place(self)
