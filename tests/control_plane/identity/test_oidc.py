@@ -79,7 +79,7 @@ def test_who_is_in_a_group_that_means_something_comes_in_with_its_roles(
     bob = User.objects.get(username="bob")
     assert (bob.email, bob.first_name, bob.has_usable_password()) == ("bob@acme.example", "Bob", False)
     assert roles(bob) == {("owner", True)}
-    entry = AuditEntry.objects.get(kind="membership", action="create")
+    entry = AuditEntry.objects.get(kind="membership", action="created")
     assert (entry.actor, entry.reason) == ("identity-provider", "log-in of bob@acme.example")
 
 
