@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 from urllib.parse import urlencode
 
 from django import forms
@@ -14,11 +14,13 @@ from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.utils import get_fields_from_path
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.functional import cached_property
 from unfold.decorators import action
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminTextInputWidget
@@ -27,6 +29,9 @@ from control_plane.rights.person import NOBODY, Person, person_of
 from control_plane.rights.rules import Action
 from control_plane.rights.scope import changeable_fields, may, reachable, require, visible
 
+# So many rows to choose from are listed; where there can be more, they are looked for by their names.
+MOST_CHOICES: Final = 200
+_MANY: Final = ("teams.team", "teams.user", "budgets.budget")
 Row = TypeVar("Row", bound=Model)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -105,11 +110,25 @@ class OffersNames:
 
 
 class VisibleRelatedFilter(admin.RelatedFieldListFilter):
-    """Filters a list by a related row, of which it offers those that the person sees."""
+    """Filters a list by a related row, of which it offers those that the person sees; where there are more than anybody
+    reads, none: lists are searched by their names then."""
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         rows = visible(field.remote_field.model._default_manager.all(), person_of(request.user))
-        return [(row.pk, str(row)) for row in rows]
+        found = [(row.pk, str(row)) for row in rows[: MOST_CHOICES + 1]]
+        return found if len(found) <= MOST_CHOICES else []
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than anyone pages; a full count would read all of a table of what has happened."""
+
+    _MOST = 10_000
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        number: int = rows.values_list("pk")[: self._MOST].count()
+        return number
 
 
 class ReasonDialog(_Dialog):
@@ -158,6 +177,10 @@ class ServiceAdmin(_Admin[Row]):
         rows = kwargs.get("queryset") or db_field.remote_field.model._default_manager.all()
         kwargs["queryset"] = visible(rows, person_of(request.user))
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> Any:
+        fields = self.opts.get_fields()
+        return [field.name for field in fields if field.many_to_one and _label_of(field.related_model) in _MANY]
 
     def get_form(self, request: HttpRequest, obj: Row | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None and not self.has_change_permission(request, obj):
@@ -312,6 +335,11 @@ class ReadOnlyInline(_Inline):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def _label_of(model: Any) -> str:
+    label: str = model._meta.label_lower
+    return label
 
 
 def label_column(description: str, colours: dict[str, str]) -> Callable[[Function], Function]:

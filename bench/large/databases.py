@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ def databases() -> Iterator[dict[str, str]]:
         postgres_program(data, ports.postgres),
         valkey_program(FOLDER / "valkey", ports.redis, secrets["REDIS_PASSWORD"]),
     ]
+    # Asked to end, the block ends, and the servers with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     running = [_start(program) for program in programs]
     try:
         _await(url, live_url)

@@ -138,7 +138,9 @@ def _teams(organization: Organization, departments: list[Department], number: in
 def _people(organization: Organization, departments: list[Department], teams: list[Team]) -> list[User]:
     """The watchers first; of the others, one for each three teams."""
     names = [*WATCHERS, *(f"person-{n}" for n in range(max(3, len(teams) // 3)))]
-    people = User.objects.bulk_create((User(username=name, email=f"{name}@example.com") for name in names), _BATCH)
+    people = User.objects.bulk_create(
+        (User(username=name, email=f"{name}@example.com", is_staff=True) for name in names), _BATCH
+    )
     roles: tuple[Any, ...] = ("platform_admin", "finance", "auditor")
     wide = [Membership(organization=organization, user=people[n], role=role) for n, role in enumerate(roles)]
     own = [

@@ -26,6 +26,7 @@ FROM (
     SELECT *, date_trunc('hour', reserved_at, %(zone)s) AS hour FROM ledger_usageevent WHERE organization = %(slug)s
 ) AS event
 GROUP BY organization, hour, {_GROUP}
+ORDER BY hour
 """
 _KEY_USES: Final = """
 INSERT INTO keys_keyuse (key_id, generation, last_used_at, protocol)

@@ -14,14 +14,14 @@ from django.urls import NoReverseMatch, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from control_plane.administration import ReadOnlyAdmin, label_column
+from control_plane.administration import BoundedPaginator, ReadOnlyAdmin, label_column
 from control_plane.audit.export import Format, exported
 from control_plane.audit.governed import GOVERNED
 from control_plane.audit.models import AuditEntry
 from control_plane.audit.sentences import differences, sentence
 
 _MODEL_OF: Final = {governed.kind: label.lower() for label, governed in GOVERNED.items()}
-_RECENT: Final = 5_000
+_RECENT: Final = 2_000
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -52,14 +52,14 @@ class ActorFilter(admin.SimpleListFilter):
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry]):
     list_display = ("recorded_text", "action_label", "sentence_text", "way", "reason")
-    list_filter = (KindFilter, ActorFilter, "action", "way")
-    search_fields = ("object_name", "actor", "=object_id", "=request_id", "reason")
+    list_filter = ("recorded_at", KindFilter, ActorFilter, "action", "way")
+    search_fields = ("object_name", "actor", "object_id__exact", "request_id__exact", "reason")
     search_help_text = "A name, an id, a person, a request id or words of a reason"
-    date_hierarchy = "recorded_at"
     list_before_template = "admin/audit/export.html"
     list_fullwidth = True
     ordering = ("-id",)
     sortable_by = ()
+    paginator = BoundedPaginator
     readonly_fields = ("sentence_text", "recorded_text", "object_text", "differences_table", "place_text", "hash_text")
     fieldsets = (
         (None, {"fields": ("sentence_text", "reason", "differences_table")}),

@@ -43,7 +43,7 @@ class VirtualKeyAdmin(SecretAdmin[VirtualKey]):
     )
     list_display = ("name", "team", "application", "state", "last_used", "rotation_due", "expires_at", "id")
     list_filter = (StateFilter, DueFilter, UnusedFilter, "team")
-    search_fields = ("name", "id", "application", "contact", "description")
+    search_fields = ("name", "id", "application", "contact", "description", "team__slug", "team__name")
     readonly_fields = (
         *("id", "state", "last_used", "rotated_at", "rotation_due", "former_secret", "created_by", "created_at"),
         "revoked_at",

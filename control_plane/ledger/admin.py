@@ -6,14 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from control_plane.administration import ReadOnlyAdmin, label_column
+from control_plane.administration import MOST_CHOICES, BoundedPaginator, ReadOnlyAdmin, label_column
 from control_plane.amounts import amount_text
 from control_plane.catalog.models import Model
 from control_plane.keys.models import VirtualKey
@@ -26,20 +24,8 @@ from control_plane.rights.scope import visible
 from control_plane.teams.models import Team
 
 
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts no further than anyone pages; a full count would read the whole ledger."""
-
-    _MOST = 10_000
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        number: int = rows.values_list("pk")[: self._MOST].count()
-        return number
-
-
 class NamedFilter(admin.SimpleListFilter):
-    """Filters by a text column, offering the names that another table knows."""
+    """Filters by a text column, offering the names that another table knows, unless there are too many to read."""
 
     names: type[Team | Model]
     name_field: str
@@ -47,8 +33,10 @@ class NamedFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         rows: QuerySet[Any] = self.names._default_manager.all()
         seen = visible(rows, person_of(request.user))
-        names = seen.order_by(self.name_field).values_list(self.name_field, flat=True)
-        return [(name, name) for name in names.distinct()]
+        names = seen.order_by(self.name_field).values_list(self.name_field, flat=True).distinct()
+        found = [(name, name) for name in names[: MOST_CHOICES + 1]]
+        chosen = [(value, value)] if (value := self.value()) else []
+        return found if len(found) <= MOST_CHOICES else chosen
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(**{self.parameter_name or "": self.value()}) if self.value() else queryset
@@ -88,10 +76,9 @@ class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
         *("reserved_at_utc", "kind_label", "team", "key_name", "user", "request_model"),
         *("tokens", "amount", "quality", "remarks", "request_id"),
     )
-    list_filter = ("kind", TeamFilter, ModelFilter, "quality", RemarkFilter)
-    search_fields = ("=request_id",)
+    list_filter = ("reserved_at", "kind", TeamFilter, ModelFilter, "quality", RemarkFilter)
+    search_fields = ("request_id__exact",)
     search_help_text = "A whole request id"
-    date_hierarchy = "reserved_at"
     list_fullwidth = True
     ordering = ("-id",)
     sortable_by = ()

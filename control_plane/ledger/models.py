@@ -100,7 +100,10 @@ class UsageEvent(models.Model):
             models.Index(fields=["organization", "id"], name="ledger_event_unpriced", condition=Q(amount_nusd=None)),
             models.Index(fields=["organization", "-id"], name="ledger_event_degraded", condition=~Q(degraded_from="")),
             models.Index(
-                fields=["organization", "reserved_at"], name="ledger_event_refused", condition=Q(kind="refused")
+                fields=["organization", "reserved_at"],
+                include=["team", "refusing_scope"],
+                name="ledger_event_refusals",
+                condition=Q(kind="refused"),
             ),
             models.Index(
                 fields=["organization", "team", "reserved_at"],
@@ -189,8 +192,9 @@ class DayRollup(Rollup):
 class DaySums(models.Model):
     """Sums of a day that are coarse enough for a page to read a whole organization's month of them.
 
-    Made of `DayRollup` in the transaction that brings it up to date. `requests` counts calls that a provider charges
-    for, `failed` calls that got no whole answer, charged for or not, `refused` what a limit or a budget has refused.
+    Made of `DayRollup` in the transaction that brings it up to date. Amounts and tokens are those of charges.
+    `requests` counts calls that a provider charges for, `failed` those that got no whole answer, charged for or not,
+    `refused` what a limit or a budget has refused.
     """
 
     organization = models.TextField()
@@ -200,6 +204,8 @@ class DaySums(models.Model):
     refused = models.BigIntegerField()
     unpriced = models.BigIntegerField()
     input_tokens = models.BigIntegerField()
+    cache_read_tokens = models.BigIntegerField(db_default=0)
+    cache_write_tokens = models.BigIntegerField(db_default=0)
     output_tokens = models.BigIntegerField()
     amount_nusd = models.BigIntegerField()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from control_plane.amounts import amount_text
 from control_plane.ledger.forms import RefusalsForm, SpanForm
@@ -11,6 +11,8 @@ from control_plane.ledger.periods import Days, day_start
 from control_plane.ledger.refusals import ShadowRefusals, refusals, shadow_refusals
 from control_plane.ledger.span_page import SpanPage
 
+# The most frequent; the REST API has all.
+_LINES_SHOWN: Final = 200
 Line = tuple[str, str, tuple[str, ...]]
 
 
@@ -39,14 +41,14 @@ class RefusalsPage(SpanPage):
             "headings": ("Calls",),
             "lines": [
                 (row.rule, row.team, (f"{row.calls:,}",))
-                for row in refusals(organization.slug, start=start, end=end, teams=teams)
+                for row in refusals(organization.slug, start=start, end=end, teams=teams)[:_LINES_SHOWN]
             ],
             "nothing": "Nothing was refused in these days.",
         }
 
 
 def _shadow_lines(rows: Sequence[ShadowRefusals]) -> list[Line]:
-    return [(row.rule, row.team, (f"{row.calls:,}", _cost(row))) for row in rows]
+    return [(row.rule, row.team, (f"{row.calls:,}", _cost(row))) for row in rows[:_LINES_SHOWN]]
 
 
 def _cost(row: ShadowRefusals) -> str:

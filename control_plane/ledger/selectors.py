@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Q, QuerySet, Sum
 
-from control_plane.ledger.models import DayRollup
-from control_plane.ledger.spend import CHARGES, GroupBy, Question, spent, with_key_names
+from control_plane.ledger.models import TeamDay
+from control_plane.ledger.spend import GroupBy, Question, spent, with_key_names
 
 # Leaves out of some rows what somebody may not see.
 Seen = Callable[[QuerySet[Any]], QuerySet[Any]]
@@ -59,9 +59,10 @@ def spend_by(
     zone: ZoneInfo,
     narrowed: Mapping[str, Any] | None = None,
     seen: Seen = everything,
+    sees_all: bool = False,
 ) -> list[Spend]:
     """What calls admitted from `start` until before `end` have used, the dearest first; `narrowed` are look-ups of
-    columns in which they have to agree."""
+    columns in which they have to agree. Where `seen` leaves nothing out, `sees_all` is faster."""
     question = Question(
         organization=organization,
         zone=zone,
@@ -70,6 +71,7 @@ def spend_by(
         end=end,
         narrowed=narrowed or {},
         seen=seen,
+        sees_all=seen is everything or sees_all,
     )
     rows = spent(question)
     found = [
@@ -81,5 +83,5 @@ def spend_by(
 
 def spend_by_day(organization: str, *, start: date, end: date, seen: Seen = everything) -> dict[date, int]:
     """The nano-USD of each local day with charges, from `start` until before `end`, as far as days are aggregated."""
-    days = seen(DayRollup.objects.all()).filter(CHARGES, organization=organization, day__gte=start, day__lt=end)
+    days = seen(TeamDay.objects.all()).filter(organization=organization, day__gte=start, day__lt=end)
     return dict(days.values_list("day").annotate(Sum("amount_nusd")).order_by("day"))

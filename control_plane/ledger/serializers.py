@@ -94,7 +94,7 @@ class SpendQuery(SpanQuery):
         narrowed = {GROUP_COLUMNS[name]: asked.pop(name) for name in GROUP_COLUMNS if name in asked}
         if "tags" in narrowed:
             narrowed["tags__contains"] = [narrowed.pop("tags")]
-        organization = self.organization
+        organization, person = self.organization, person_of(self.user)
         question = Question(
             organization=organization.slug,
             zone=organization.zone,
@@ -102,7 +102,8 @@ class SpendQuery(SpanQuery):
             start=asked["start"],
             end=asked["end"],
             narrowed=narrowed,
-            seen=partial(visible, person=person_of(self.user)),
+            seen=partial(visible, person=person),
+            sees_all=person.teams_seen(organization.slug) is None,
         )
         if "hour" in question.group_by and not question.is_of_whole_hours:
             raise serializers.ValidationError({"group_by": "By hour, from and to are the beginnings of hours."})

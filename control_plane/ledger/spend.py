@@ -20,7 +20,7 @@ from django.db.models import Case, CharField, Count, F, Func, Q, QuerySet, Sum, 
 from django.db.models.functions import Collate, TruncDate
 
 from control_plane.keys.models import VirtualKey
-from control_plane.ledger.models import DayRollup, HourRollup, UsageEvent
+from control_plane.ledger.models import DayRollup, HourRollup, ModelDay, TeamDay, UsageEvent
 from control_plane.ledger.periods import day_start
 from control_plane.ledger.rows import REPRICED, hour_start
 
@@ -43,13 +43,15 @@ CHARGES: Final = CALLS | Q(kind="adjusted")
 _TOKENS: Final = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 SUMS: Final = ("amount_nusd", "requests", "unpriced", *_TOKENS)
 _ROWS_AT_ONCE: Final = 2_000
+# Their sums are those of charges alone.
+_OF_CHARGES: Final = (TeamDay, ModelDay)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """Calls that an organization admitted from `start` until before `end`, grouped; `narrowed` are look-ups of columns
     in which they have to agree. With the group `hour`, the bounds are whole hours. `seen` leaves out what may not be
-    seen."""
+    seen; where that is nothing, `sees_all`."""
 
     organization: str
     zone: ZoneInfo
@@ -58,6 +60,7 @@ class Question:
     end: datetime | None = None
     narrowed: Mapping[str, Any] = field(default_factory=dict)
     seen: Callable[[QuerySet[Any]], QuerySet[Any]] = lambda rows: rows
+    sees_all: bool = False
 
     @property
     def is_of_whole_hours(self) -> bool:
@@ -80,7 +83,8 @@ class Question:
         if column == "day":
             bounds = {name: bound and self._day(bound) for name, bound in bounds.items()}  # type: ignore[misc]
         span = {f"{column}__{name}": bound for name, bound in bounds.items() if bound is not None}
-        return self.seen(rows.filter(CHARGES, organization=self.organization, **span, **self.narrowed))
+        found = rows.filter(organization=self.organization, **span, **self.narrowed)
+        return self.seen(found if rows.model in _OF_CHARGES else found.filter(CHARGES))
 
 
 def spent(question: Question) -> Iterator[Row]:
@@ -114,11 +118,19 @@ def _sources(question: Question) -> list[QuerySet[Any]]:
     hours = question.within(HourRollup.objects.all(), "hour")
     if "hour" in question.group_by or not question.is_of_whole_days:
         return [hours]
-    days = question.within(DayRollup.objects.all(), "day")
+    days = question.within(_narrowest_days(question).objects.all(), "day")
     # A day that becomes stale after this is read as it was.
     stale = HourRollup.objects.filter(organization=question.organization, is_in_day=False)
     stale_days = list(stale.order_by().values_list("day", flat=True).distinct())
     return [days.exclude(day__in=stale_days), hours.filter(day__in=stale_days)] if stale_days else [days]
+
+
+def _narrowest_days(question: Question) -> type[DayRollup | TeamDay | ModelDay]:
+    """The sums of days with the fewest rows that can tell."""
+    asked = {GROUP_COLUMNS.get(name, name) for name in question.group_by} | set(question.narrowed)
+    if asked <= {"day", "request_model", "provider"} and question.sees_all:
+        return ModelDay
+    return TeamDay if asked <= {"day", "team"} else DayRollup
 
 
 def _grouped(question: Question, charges: QuerySet[Any]) -> QuerySet[Any, Row]:
@@ -159,4 +171,6 @@ def _sums(charges: QuerySet[Any]) -> dict[str, Any]:
             "sum_requests": Count("id", filter=CALLS),
             "sum_unpriced": Count("id", filter=Q(amount_nusd=None)) - Count("id", filter=Q(outcome=REPRICED)),
         }
+    if charges.model in _OF_CHARGES:
+        counted["sum_requests"] = Sum("requests", default=0)
     return counted | {f"sum_{name}": Sum(name, default=0) for name in ("amount_nusd", *_TOKENS)}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from control_plane.amounts import amount_text, usd_text
 from control_plane.ledger.forms import SpanForm, SpendForm
@@ -14,6 +14,9 @@ from control_plane.ledger.periods import Days, day_start
 from control_plane.ledger.selectors import Spend, spend_by, spend_by_day
 from control_plane.ledger.span_page import SpanPage
 from control_plane.rights.scope import visible
+
+# A page has the dearest; the REST API has all.
+_LINES_SHOWN: Final = 200
 
 
 class SpendPage(SpanPage):
@@ -28,16 +31,31 @@ class SpendPage(SpanPage):
         organization, group_by = form.cleaned_data["organization"], form.cleaned_data["group_by"]
         start, end = (day_start(day, organization.zone) for day in days)
         seen = partial(visible, person=self.person)
-        rows = spend_by(organization.slug, group_by, start=start, end=end, zone=organization.zone, seen=seen)
+        rows = spend_by(
+            organization.slug,
+            group_by,
+            start=start,
+            end=end,
+            zone=organization.zone,
+            seen=seen,
+            sees_all=self.person.teams_seen(organization.slug) is None,
+        )
         total = _total(rows)
         return {
             "title": f"{form.span_name}, by {group_by}",
             "headings": ("Spent", "Share", "Requests", "Input tokens", "Output tokens"),
-            "lines": [(row.name or row.subject or "(none)", _cells(row, total.amount_nusd)) for row in rows],
+            "lines": _lines(rows, total.amount_nusd),
             "total": total,
             "total_cells": _cells(total, total.amount_nusd),
             "chart": _chart(spend_by_day(organization.slug, start=days[0], end=days[1], seen=seen), days),
         }
+
+
+def _lines(rows: Sequence[Spend], total_nusd: int) -> list[tuple[str, tuple[str, ...]]]:
+    """The dearest, and the others together."""
+    shown, others = rows[:_LINES_SHOWN], rows[_LINES_SHOWN:]
+    lines = [(row.name or row.subject or "(none)", _cells(row, total_nusd)) for row in shown]
+    return [*lines, (f"{len(others):,} others", _cells(_total(others), total_nusd))] if others else lines
 
 
 def _cells(row: Spend, total_nusd: int) -> tuple[str, ...]:

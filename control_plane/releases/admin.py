@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -14,6 +16,8 @@ from control_plane.releases.models import Release
 from control_plane.releases.selectors import document_of
 from kong_plugins.llm.release import encode_policy
 
+_LONGEST_SHOWN_BYTES: Final = 200_000
+
 
 @admin.register(Release)
 class ReleaseAdmin(ReadOnlyAdmin[Release]):
@@ -25,7 +29,7 @@ class ReleaseAdmin(ReadOnlyAdmin[Release]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Release]:
-        return super().get_queryset(request).select_related("organization")
+        return super().get_queryset(request).select_related("organization").defer("document")
 
     @label_column("State", {"published": "success", "not live yet": "warning"})
     def state(self, release: Release) -> str:
@@ -42,5 +46,11 @@ class ReleaseAdmin(ReadOnlyAdmin[Release]):
     @admin.display(description="Document")
     def document_text(self, release: Release) -> SafeString:
         document = msgspec.json.format(encode_policy(document_of(release)), indent=2)
+        if len(document) > _LONGEST_SHOWN_BYTES:
+            return format_html(
+                "It has {} bytes, which are too many for a page: GET /api/v1/releases/{} has it.",
+                f"{len(document):,}",
+                release.number,
+            )
         style = "overflow-wrap: anywhere; white-space: pre-wrap"
         return format_html('<pre class="text-xs" style="{}">{}</pre>', style, document.decode())

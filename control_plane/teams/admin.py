@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import Group
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from control_plane.administration import ReadOnlyInline, ServiceAdmin, label_column
@@ -61,7 +63,13 @@ class TeamAdmin(ServiceAdmin[Team]):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
-        active = Count("keys", filter=Q(keys__revoked_at=None))
+        keys = (
+            apps.get_model("keys", "VirtualKey")
+            ._default_manager.filter(team=OuterRef("pk"), revoked_at=None)
+            .order_by()
+        )
+        # Counted for the teams of the page only.
+        active = Coalesce(Subquery(keys.values("team").annotate(number=Count("pk")).values("number")), 0)
         return super().get_queryset(request).select_related("organization").annotate(active_keys=active)
 
     @label_column("Tier", {"critical": "danger", "normal": "info", "experimental": "warning"})

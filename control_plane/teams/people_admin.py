@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -65,7 +66,7 @@ class MembershipAdmin(ServiceAdmin[Membership]):
     form = MembershipForm
     list_display = ("user", "role", "team", "department", "organization")
     list_filter = ("role", "team")
-    search_fields = ("user__username",)
+    search_fields = ("user__username", "team__slug", "team__name")
     actions_detail = ("take_away",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
@@ -103,7 +104,11 @@ class PersonForm(ServiceForm[User]):
     organization = forms.ModelChoiceField(Organization.objects.all(), widget=UnfoldAdminSelectWidget)
     role = forms.ChoiceField(choices=ROLES, widget=UnfoldAdminSelectWidget)
     department = forms.ModelChoiceField(Department.objects.all(), required=False, widget=UnfoldAdminSelectWidget)
-    team = forms.ModelChoiceField(Team.objects.all(), required=False, widget=UnfoldAdminSelectWidget)
+    team = forms.ModelChoiceField(
+        Team.objects.all(),
+        required=False,
+        widget=AutocompleteSelect(Membership._meta.get_field("team"), admin.site),
+    )
 
     class Meta:
         model = User

@@ -4,14 +4,19 @@
 -- failures   the outcomes of calls that got no whole answer
 INSERT INTO ledger_modelday (
     organization, day, request_model, provider,
-    requests, failed, refused, unpriced, input_tokens, output_tokens, amount_nusd
+    requests, failed, refused, unpriced, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, amount_nusd
 )
 SELECT
     organization, day, request_model, provider,
     coalesce(sum(requests) FILTER (WHERE kind IN ('posted', 'expired')), 0),
     coalesce(sum(requests) FILTER (WHERE outcome = ANY(%(failures)s)), 0),
     coalesce(sum(requests) FILTER (WHERE kind = 'refused'), 0),
-    sum(unpriced), sum(input_tokens), sum(output_tokens), sum(amount_nusd)
+    coalesce(sum(unpriced) FILTER (WHERE kind IN ('posted', 'expired', 'adjusted')), 0),
+    coalesce(sum(input_tokens) FILTER (WHERE kind IN ('posted', 'expired', 'adjusted')), 0),
+    coalesce(sum(cache_read_tokens) FILTER (WHERE kind IN ('posted', 'expired', 'adjusted')), 0),
+    coalesce(sum(cache_write_tokens) FILTER (WHERE kind IN ('posted', 'expired', 'adjusted')), 0),
+    coalesce(sum(output_tokens) FILTER (WHERE kind IN ('posted', 'expired', 'adjusted')), 0),
+    coalesce(sum(amount_nusd) FILTER (WHERE kind IN ('posted', 'expired', 'adjusted')), 0)
 FROM ledger_dayrollup
 WHERE organization = %(organization)s AND day = %(day)s
 GROUP BY organization, day, request_model, provider
@@ -21,5 +26,7 @@ ON CONFLICT (organization, day, request_model, provider) DO UPDATE SET
     refused = EXCLUDED.refused,
     unpriced = EXCLUDED.unpriced,
     input_tokens = EXCLUDED.input_tokens,
+    cache_read_tokens = EXCLUDED.cache_read_tokens,
+    cache_write_tokens = EXCLUDED.cache_write_tokens,
     output_tokens = EXCLUDED.output_tokens,
     amount_nusd = EXCLUDED.amount_nusd
