@@ -192,7 +192,7 @@ def _rules(organization: Organization, teams: list[Team], keys: list[VirtualKey]
             *(
                 Budget(organization=organization, scope="key", name=f"Key {n}, daily", subject=key.pk,
                        amount=10 * _NUSD_PER_USD, period="day", hard=False)
-                for n, key in enumerate(keys[: len(teams) // 20])
+                for n, key in enumerate(keys[: max(1, len(teams) // 20)])
             ),
         ],
         _BATCH,

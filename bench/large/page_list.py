@@ -32,7 +32,7 @@ _ROW_PARTS: Final = ("object_id", "pk", "number", "budget_id")
 _LEFT_OUT: Final = ("admin/logout/", "admin/jsi18n/", "admin/autocomplete/", "admin/r/", "admin/toggle-sidebar/")
 _SPAN_DAYS: Final = 30
 _FAR_PAGE: Final = 40
-_SEARCHED: Final = "7"
+_SEARCHED: Final = "0"
 
 
 @dataclass(frozen=True)

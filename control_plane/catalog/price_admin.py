@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminSplitDateTimeWidget
 
 from control_plane.administration import ReadOnlyAdmin, ReadOnlyInline, ServiceAdmin, ServiceForm, page_action
 from control_plane.amounts import usd_text
-from control_plane.catalog.models import Discount, Price
+from control_plane.catalog.models import Deployment, Discount, Price
 from control_plane.catalog.price_book import price_of, set_discount
 from control_plane.catalog.price_import_page import import_page
 from control_plane.catalog.price_text import lines_of
@@ -117,6 +117,11 @@ class DiscountAdmin(ServiceAdmin[Discount]):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Discount]:
         rows = super().get_queryset(request)
         return rows.select_related("organization", "provider", "deployment__model", "deployment__provider")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "deployment":
+            kwargs["queryset"] = Deployment.objects.select_related("model", "provider")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def has_change_permission(self, request: HttpRequest, obj: Discount | None = None) -> bool:
         return False

@@ -49,6 +49,9 @@ class MembershipInline(ReadOnlyInline):
     fields = readonly_fields = ("user", "role")
     show_change_link = True
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user", "team", "department", "organization")
+
 
 @admin.register(Team)
 class TeamAdmin(ServiceAdmin[Team]):

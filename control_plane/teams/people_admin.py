@@ -135,6 +135,9 @@ class PersonRoles(ReadOnlyInline):
     fields = readonly_fields = ("role", "team", "department", "organization")
     show_change_link = True
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user", "team", "department", "organization")
+
 
 @admin.register(User)
 class PersonAdmin(ServiceAdmin[User]):
