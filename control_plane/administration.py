@@ -157,7 +157,7 @@ class ServiceAdmin(_Admin[Row]):
     actions: Any = ()
     list_per_page = 50
     show_full_result_count = False
-    change_form_after_template = "admin/change_reason.html"
+    change_form_after_template: str | None = "admin/change_reason.html"
 
     def create(self, form: Any, user: User) -> Row:
         raise NotImplementedError

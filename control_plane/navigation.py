@@ -40,7 +40,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "items": [
             _entry("Budgets", "savings", "budgets_budget_changelist"),
             _entry("Extensions", "more_time", "budgets_extension_changelist"),
-            _entry("Requests for more", "front_hand", "budgets_extensionrequest_changelist"),
+            _entry("Extension requests", "front_hand", "budgets_extensionrequest_changelist"),
             _entry("Limits", "speed", "budgets_limit_changelist"),
         ],
     },

@@ -115,6 +115,8 @@ class ExtensionRequestAdmin(ServiceAdmin[ExtensionRequest]):
         *("given", "decided_by", "decided_at", "note"),
     )
     actions_detail = ("approve", "refuse", "withdraw")
+    # The request has a reason of its own.
+    change_form_after_template = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ExtensionRequest]:
         related = ("budget__organization", "team", "asked_by", "decided_by", "extension")

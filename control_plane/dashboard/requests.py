@@ -7,6 +7,7 @@ from typing import Final
 
 from django.db.models import QuerySet
 from django.urls import reverse
+from django.utils.text import Truncator
 
 from control_plane.amounts import amount_text
 from control_plane.budgets.extension_requests import waiting
@@ -17,6 +18,7 @@ from control_plane.rights.scope import reachable, visible
 
 _SHOWN: Final = 10
 _OWN_FOR: Final = timedelta(days=31)
+_LONGEST_TEXT: Final = 40
 
 
 def request_tables(view: View) -> list[Table]:
@@ -34,16 +36,16 @@ def _to_decide(view: View, requests: QuerySet[ExtensionRequest]) -> Table:
         title="Waiting for your decision",
         columns=(
             *(Column("Budget"), Column("Team"), Column("Asked for", is_number=True), Column("Until")),
-            *(Column("Reason"), Column("By")),
+            *(Column("By"), Column("Reason")),
         ),
         lines=[
             (
                 Cell(row.budget.name, _page_of(row)),
                 Cell(row.team.name),
                 Cell(amount_text(row.amount, row.budget.unit)),
-                Cell(f"{row.expires_at:%Y-%m-%d %H:%M} UTC"),
-                Cell(row.reason),
+                Cell(_in_one_line(f"{row.expires_at:%Y-%m-%d %H:%M} UTC")),
                 Cell(row.asked_by.get_username()),
+                Cell(_in_one_line(row.reason)),
             )
             for row in found.order_by("pk")[:_SHOWN]
         ],
@@ -67,14 +69,21 @@ def _own(view: View, requests: QuerySet[ExtensionRequest]) -> Table:
                 Cell(amount_text(row.amount, row.budget.unit)),
                 Cell(f"{row.state_now} by {row.decided_by}" if row.decided_by else row.state_now),
                 Cell(amount_text(row.extension.amount, row.budget.unit) if row.extension else "–"),
-                Cell(f"{(row.extension or row).expires_at:%Y-%m-%d %H:%M} UTC"),
-                Cell(row.note or "–"),
+                Cell(_in_one_line(f"{(row.extension or row).expires_at:%Y-%m-%d %H:%M} UTC")),
+                Cell(_in_one_line(row.note or "–")),
             )
             for row in found[:_SHOWN]
         ],
         nothing="You have asked for nothing.",
         more=Cell("All requests", reverse("admin:budgets_extensionrequest_changelist")),
     )
+
+
+def _in_one_line(text: str) -> str:
+    """A narrow screen would break it after each word; this way the table can be scrolled. All of it is on the
+    request's page."""
+    shortened = Truncator(text).chars(_LONGEST_TEXT)
+    return shortened.replace(" ", "\N{NO-BREAK SPACE}").replace("-", "\N{NON-BREAKING HYPHEN}")
 
 
 def _page_of(row: ExtensionRequest) -> str:

@@ -367,7 +367,12 @@ def test_home_pages_say_what_waits_for_whom_and_what_has_become_of_it(budget: Bu
 
     assert {name: shown(name) for name in cast if shown(name)} == {"anna": {own}}
     page = browser_of(cast["anna"]).get("/admin/").content.decode()
-    for said in ("approved by paul", "$0.000002", "For now", f"/admin/budgets/extensionrequest/{request.pk}/change/"):
+    for said in (
+        "approved by paul",
+        "$0.000002",
+        "For\N{NO-BREAK SPACE}now",
+        f"/admin/budgets/extensionrequest/{request.pk}/change/",
+    ):
         assert said in page
 
 
