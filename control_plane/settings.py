@@ -80,6 +80,7 @@ SIGN_IN_ORIGINS = sign_in_origins_from(os.environ)
 SOCIALACCOUNT_PROVIDERS = providers_from(os.environ)
 SOCIALACCOUNT_ADAPTER = "control_plane.identity.adapters.ProviderAdapter"
 SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 SOCIALACCOUNT_STORE_TOKENS = False
 SOCIALACCOUNT_OPENID_CONNECT_URL_PREFIX = ""
 ACCOUNT_ADAPTER = "control_plane.identity.adapters.AccountAdapter"
@@ -93,6 +94,8 @@ ACCOUNT_RATE_LIMITS = {"login": "60/m/ip", "login_failed": "20/m/ip,5/5m/key", "
 MFA_ADAPTER = "control_plane.identity.adapters.TwoFactorAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Bursar"
+# Whoever administers gives out accounts and addresses; nobody makes their own.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 # Counts of log-ins that failed: where every process sees them, and where people log in while Redis is away.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "identity_cache"}}
 

@@ -149,6 +149,11 @@ def revoke_token(token_id: int) -> ApiToken:
     return ApiToken.objects.get(pk=token_id)
 
 
+def revoke_tokens_of(user_id: int) -> None:
+    """End the use of all tokens that act as somebody."""
+    ApiToken.objects.filter(user=user_id, revoked_at=None).update(revoked_at=timezone.now())
+
+
 def note_use(token: ApiToken) -> None:
     """Keep when a token was last used, to the hour: a write for each request would be too many."""
     now = timezone.now()

@@ -19,12 +19,11 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from control_plane.identity.arrivals import Arrival, Refused, welcome
+from control_plane.releases.rotation import TWO_FACTOR
 from kong_plugins.llm.credentials import open_credential, seal_credential
 
 if TYPE_CHECKING:
     from allauth.socialaccount.models import SocialLogin
-
-_TWO_FACTOR_SECRET = "two-factor"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -81,10 +80,10 @@ class TwoFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Secrets of authenticator apps are kept as providers' credentials are: sealed."""
 
     def encrypt(self, text: str) -> str:
-        return seal_credential(text, credential_id=_TWO_FACTOR_SECRET, credential_key=settings.CREDENTIAL_KEY)
+        return seal_credential(text, credential_id=TWO_FACTOR, credential_key=settings.CREDENTIAL_KEY)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return open_credential(encrypted_text, credential_id=_TWO_FACTOR_SECRET, credential_key=settings.CREDENTIAL_KEY)
+        return open_credential(encrypted_text, credential_id=TWO_FACTOR, credential_key=settings.CREDENTIAL_KEY)
 
 
 def _arrival_of(sociallogin: SocialLogin) -> Arrival:

@@ -10,6 +10,7 @@ from control_plane.identity.views import BreakGlassView
 
 urlpatterns = [
     path("login/", account.login, name="account_login"),
+    path("log-out/", account.logout, name="account_logout"),
     path("inactive/", account.account_inactive, name="account_inactive"),
     path("reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
     path("break-glass/<int:user_id>/<str:token>/", BreakGlassView.as_view(), name="break_glass"),

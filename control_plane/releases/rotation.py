@@ -19,8 +19,15 @@ from control_plane.teams.models import Organization
 from kong_plugins.llm.credentials import credential_key_ids, rewrap_credential, sealing_key_id
 from kong_plugins.llm.errors import StoreUnavailable
 
-# What is sealed: the model, and the field; the model's `credential_id` is what it is sealed for.
-_SEALED: Final = (("catalog.Provider", "sealed_credential"), ("alerts.Webhook", "sealed_secret"))
+# What is sealed: the model, the field, and the member where that is JSON. What it is sealed for is the model's
+# `credential_id`; secrets of two-factor, which django-allauth keeps, are all sealed for TWO_FACTOR.
+TWO_FACTOR: Final = "two-factor"
+_SEALED: Final = (
+    ("catalog.Provider", "sealed_credential", ""),
+    ("alerts.Webhook", "sealed_secret", ""),
+    ("mfa.Authenticator", "data", "secret"),
+    ("mfa.Authenticator", "data", "seed"),
+)
 
 
 @dataclass
@@ -36,10 +43,10 @@ class Rotation:
 def rotate(*, check_only: bool = False) -> Rotation:
     """Move every secret to the first key; with `check_only`, say what would be moved."""
     found = Rotation()
-    for label, name in _SEALED:
+    for label, name, member in _SEALED:
         model = apps.get_model(label)
         for primary_key in model._default_manager.order_by("pk").values_list("pk", flat=True):
-            _move(model, primary_key, name, found, check_only=check_only)
+            _move(model, primary_key, (name, member), found, check_only=check_only)
     return found
 
 
@@ -69,20 +76,22 @@ def _is_in_force(organization: Organization, key_id: str) -> bool:
 
 
 @transaction.atomic
-def _move(model: Any, primary_key: Any, name: str, found: Rotation, *, check_only: bool) -> None:
+def _move(model: Any, primary_key: Any, place: tuple[str, str], found: Rotation, *, check_only: bool) -> None:
+    name, member = place
     row = model._default_manager.select_for_update().filter(pk=primary_key).first()
-    if row is None:
+    if row is None or (member and member not in getattr(row, name)):
         return
-    before = getattr(row, name)
+    before = getattr(row, name)[member] if member else getattr(row, name)
+    credential_id = TWO_FACTOR if member else row.credential_id
     try:
-        after = rewrap_credential(before, credential_id=row.credential_id, credential_key=settings.CREDENTIAL_KEY)
+        after = rewrap_credential(before, credential_id=credential_id, credential_key=settings.CREDENTIAL_KEY)
     except ValueError as error:
-        found.lost.append(f"{row.credential_id}: {error}")
+        found.lost.append(f"{credential_id}: {error}")
         return
     if after == before:
         found.stayed += 1
         return
     found.moved += 1
     if not check_only:
-        setattr(row, name, after)
+        setattr(row, name, getattr(row, name) | {member: after} if member else after)
         row.save(update_fields=[name])

@@ -8,6 +8,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from control_plane.api.services import revoke_tokens_of
 from control_plane.rows import change_row, create_row
 from control_plane.teams.models import Department, Membership, User
 
@@ -68,12 +69,17 @@ def create_person(*, organization: Organization, password: str | None = None, **
 
 @transaction.atomic
 def change_person(user_id: int, *, password: str | None = None, **changes: Any) -> User:
-    """Change what somebody is called, or whether they may come in at all.
+    """Change what somebody is called, or whether they may come in at all. Who is switched off loses their sessions and
+    API tokens for good: switched on again, they log in and make new ones.
 
     Raises:
         ValidationError: by field.
     """
-    user, _ = change_row(User.objects.all(), user_id, changes)
+    user, changed = change_row(User.objects.all(), user_id, changes)
+    if "is_active" in changed and not user.is_active:
+        user.sessions_ended += 1
+        user.save(update_fields=["sessions_ended"])
+        revoke_tokens_of(user.pk)
     if password is not None:
         _set_password(user, password)
         user.save(update_fields=["password"])
