@@ -42,6 +42,7 @@ def _leads_to_it(path: str) -> bool:
         reverse("mfa_index"),
         reverse("account_login"),
         reverse("account_reauthenticate"),
+        reverse("account_logout"),
         reverse("admin:logout"),
     ]
     return path.startswith((*open_to, settings.STATIC_URL, "/api/v1/health"))
