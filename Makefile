@@ -92,6 +92,10 @@ test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN
 test-routing: setup ## the rules of routing, one case a line: aliases, regions, fallbacks, degrading
 	@$(BIN)/pytest -v tests/llm/test_routing_rules.py
 
+.PHONY: test-rights
+test-rights: setup ## every address × every role × rows of others: nothing is told, nothing changes
+	@BURSAR_EVERY_RIGHT=1 $(BIN)/pytest -n $(WORKERS) --timeout 0 tests/control_plane/rights
+
 .PHONY: providers
 providers: setup ## write docs/providers.md anew, from the rows of vendors and the captured answers
 	@$(BIN)/python -m tests.control_plane.catalog.provider_table > .providers.md && mv .providers.md docs/providers.md
