@@ -21,7 +21,14 @@ _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _IGNORED = ("/static/", "/admin/r/", "/admin/jsi18n/", "/admin/logout/", "/admin/<url>", "/api/v1/.*")
 
 # Parameters that name no row, and what is asked for.
-_CHOSEN: Final = {"app_label": "teams", "form": "csv"}
+_CHOSEN: Final = {
+    "app_label": "teams",
+    "form": "csv",
+    "organization_slug": "no-provider",
+    "provider_id": "no-provider",
+    "user_id": 0,
+    "token": "no-token",
+}
 
 
 @dataclass(frozen=True)
