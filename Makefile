@@ -88,6 +88,11 @@ test-kong: setup ## the end-to-end tests on a real Kong: KONG_BIN, or KONG_ADMIN
 	@BURSAR_GATEWAY=kong $(BIN)/python -m stack gateway || { echo "test-kong: did not run" >&2; exit 1; }
 	@BURSAR_GATEWAY=kong $(BIN)/pytest -m "" tests/e2e
 
+.PHONY: test-browser
+test-browser: setup ## people at a headless Chromium (CHROMIUM_BIN, or on the PATH); pictures in .run/screenshots
+	@$(BIN)/python -m tests.browser.chromium || { echo "test-browser: did not run" >&2; exit 1; }
+	@$(BIN)/pytest -m browser tests/browser
+
 .PHONY: test-routing
 test-routing: setup ## the rules of routing, one case a line: aliases, regions, fallbacks, degrading
 	@$(BIN)/pytest -v tests/llm/test_routing_rules.py

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from csp.constants import NONE, SELF
+from django.templatetags.static import static
 
 from control_plane.environment import (
     broker_from,
@@ -183,6 +184,7 @@ USE_TZ = True
 # Served from the packages themselves, or, where it is named, from the folder that collectstatic has filled: compressed,
 # and under names with a hash, so that browsers keep them for good.
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [Path(__file__).parent / "static"]
 STATIC_ROOT = os.environ.get("BURSAR_STATIC_ROOT") or None
 WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 WHITENOISE_AUTOREFRESH = DEBUG
@@ -288,6 +290,7 @@ UNFOLD = {
     "SITE_HEADER": "Bursar",
     "SITE_SUBHEADER": "LLM budgets, limits and spend",
     "SITE_SYMBOL": "account_balance_wallet",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("bursar/icon.svg")}],
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "control_plane.dashboard.home.overview",
