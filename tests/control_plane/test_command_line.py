@@ -49,14 +49,15 @@ def test_a_list_of_several_pages_is_read_to_its_end(api: Api, shell: Shell) -> N
 def test_of_two_editors_of_a_budget_the_second_is_told_of_the_conflict(api: Api, shell: Shell) -> None:
     api.team()
     budget = api.create("budgets", name="Monthly", scope="team", subject="search", period="month", amount_usd="100.00")
-    read = api.call("GET", f"budgets/{budget['id']}")["etag"]
-    first = shell.run("budgets", "set", budget["id"], "--amount-usd=150.00")
+    budget_id = str(budget["id"])
+    read = api.call("GET", f"budgets/{budget_id}")["etag"]
+    first = shell.run("budgets", "set", budget_id, "--amount-usd=150.00")
     assert first.exit_code == 0, first.output
-    second = shell.run("budgets", "set", budget["id"], "--amount-usd=90.00", "--if-match", read)
+    second = shell.run("budgets", "set", budget_id, "--amount-usd=90.00", "--if-match", read)
     assert second.exit_code == 3
     assert "Conflict" in second.output
-    assert "150" in api.get(f"budgets/{budget['id']}")["amount_usd"]
-    assert budget["id"] in shell.run("budgets", "list").output
+    assert "150" in api.get(f"budgets/{budget_id}")["amount_usd"]
+    assert budget_id in shell.run("budgets", "list").output
 
 
 def test_what_was_spent_comes_as_table_json_or_csv(shell: Shell) -> None:
