@@ -160,6 +160,16 @@ def test_a_trial_that_says_nothing_is_left_to_the_next_call(pair: Engine) -> Non
     assert pair.reserve(**PAIR) == Failing()
 
 
+def test_a_call_that_has_nowhere_else_to_go_takes_nobodys_trial(pair: Engine) -> None:
+    pair.pass_time(SECOND_MS)
+    trial = granted(pair, request_id="trial")
+    granted(pair, is_last=True, others=())
+
+    pair.end_at("main", "neither", request_id="trial", reserved_at_ms=trial.reserved_at_ms)
+
+    assert granted(pair).is_marked, "the next call tries"
+
+
 def test_the_end_of_a_trial_is_not_waited_for_for_ever(pair: Engine) -> None:
     """Its meter may have been killed."""
     pair.pass_time(SECOND_MS)
