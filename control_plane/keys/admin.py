@@ -57,7 +57,7 @@ class VirtualKeyAdmin(SecretAdmin[VirtualKey]):
             {
                 "fields": (
                     *("allowed_models", "allowed_routes", "allowed_networks", "own_tier", "speaks_for_users"),
-                    *("rotate_every_days", "expires_at"),
+                    *("personal", "rotate_every_days", "expires_at"),
                 )
             },
         ),

@@ -68,8 +68,13 @@ class KeyForm(SecretForm[VirtualKey]):
         model = VirtualKey
         fields = (
             *("team", "name", "application", "tags", "description", "contact", "own_tier", "speaks_for_users"),
-            *("allowed_models", "allowed_routes", "allowed_networks", "rotate_every_days", "expires_at"),
+            *("allowed_models", "allowed_routes", "allowed_networks", "personal", "rotate_every_days", "expires_at"),
         )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance._state.adding and "personal" in self.fields:
+            self.fields["personal"].initial = not (self.person.everything or self.person.runs_something)
 
     def clean_allowed_networks(self) -> list[str] | None:
         networks = self.cleaned_data["allowed_networks"]

@@ -108,6 +108,11 @@ class VirtualKey(models.Model):
         help_text="Its x-user-id or its requests' user selects that user's own limits and budgets; "
         "otherwise it is a label in the ledger.",
     )
+    personal = models.BooleanField(
+        default=False,
+        help_text="It is for whoever has issued it, and is revoked as soon as they are switched off; any other is the "
+        "team's and goes on.",
+    )
     rotate_every_days = models.PositiveSmallIntegerField(
         null=True,
         blank=True,

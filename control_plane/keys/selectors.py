@@ -23,12 +23,13 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, Least, Now
 
 from control_plane.keys.models import KeyUse, VirtualKey, lower_tier
+from control_plane.rights.person import Organizations, Teams, person_of
 from kong_plugins.llm.keys import KeyRecord
 from kong_plugins.llm.release import Tier
 from kong_plugins.llm.restrictions import network_of
 
 if TYPE_CHECKING:
-    from control_plane.teams.models import Team
+    from control_plane.teams.models import Team, User
 
 EXPIRES_SOON: Final = timedelta(days=7)
 
@@ -79,6 +80,15 @@ def shown_key(key_id: str) -> VirtualKey:
     """A key with all that is shown of it."""
     key: VirtualKey = with_use(VirtualKey.objects.select_related("team__organization")).get(pk=key_id)
     return key
+
+
+def issues_for_themselves(user: User, team: Team) -> bool:
+    """Whether a key that somebody issues to a team is for themselves, unless they say otherwise: it is a person,
+    and not who runs the team."""
+    person = person_of(user)
+    runs_team = team.pk in person.teams.get("owner", Teams()).ids
+    runs_all = team.organization_id in person.organizations.get("platform_admin", Organizations()).ids
+    return not (user.is_service or person.everything or runs_team or runs_all)
 
 
 def validate_own_tier(team: Team, own_tier: Tier | None) -> None:

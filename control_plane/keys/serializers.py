@@ -58,6 +58,9 @@ class KeySerializer(StrictSerializer[VirtualKey]):
     own_tier = serializers.ChoiceField(choices=TIERS, allow_null=True, default=None)
     tier = serializers.CharField(read_only=True)
     speaks_for_users = FlagField(default=False)
+    personal = FlagField(
+        required=False, help_text="Not given, it is true where its issuer is a person who does not own the team."
+    )
     rotate_every_days = WholeNumberField(min_value=1, max_value=LONGEST_ROTATION_DAYS, allow_null=True, default=None)
     expires_at = InstantField(allow_null=True, default=None)
     active = serializers.BooleanField(read_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from control_plane.catalog.selectors import validate_model_names
 from control_plane.keys.models import VirtualKey
-from control_plane.keys.selectors import key_record, network_texts, validate_own_tier
+from control_plane.keys.selectors import issues_for_themselves, key_record, network_texts, validate_own_tier
 from control_plane.live import VERSION_LEAP, announce_change, batches, leap_ahead, live_state, note_published
 from control_plane.rows import change_row, create_row
 from kong_plugins.llm.events import UsageEvent
@@ -39,6 +39,7 @@ class KeyChanges(TypedDict, total=False):
     allowed_routes: list[str] | None
     allowed_networks: list[str] | None
     own_tier: Tier | None
+    personal: bool
     rotate_every_days: int | None
     expires_at: datetime | None
 
@@ -62,11 +63,13 @@ class KeyFields(KeyChanges, total=False):
 
 @transaction.atomic
 def create_key(*, team: Team, created_by: User, **fields: Unpack[KeyFields]) -> tuple[VirtualKey, str]:
-    """Issue a key to a team; return its record and the full key, which nobody can read again.
+    """Issue a key to a team; return its record and the full key, which nobody can read again. Whether it is personal
+    follows, where it is not said, from whether its issuer owns the team.
 
     Raises:
         ValidationError: by field.
     """
+    fields.setdefault("personal", issues_for_themselves(created_by, team))
     if networks := fields.get("allowed_networks"):
         fields["allowed_networks"] = network_texts(networks)
     key_id, full_key = issue_key()
@@ -163,6 +166,14 @@ def revoke_keys(key_ids: Collection[str], *, actor: str) -> int:
     for organization_id in sorted({organization_id for _, organization_id in found}):
         announce_change(organization_id, actor=actor)
     return len(found)
+
+
+def revoke_personal_keys(*, user: User, organization_id: int | None, **_signal: Any) -> None:
+    """Receive `person_left`: end the use of the keys that are for that person alone."""
+    rows = VirtualKey.objects.filter(created_by=user, personal=True, revoked_at=None)
+    if organization_id is not None:
+        rows = rows.filter(team__organization=organization_id)
+    revoke_keys(list(rows.values_list("pk", flat=True)), actor="person left")
 
 
 def note_uses(events: Iterable[UsageEvent]) -> None:

@@ -55,6 +55,11 @@ class Person:
         narrow = self.teams.get(role, Teams()).slugs
         return bool(wide or narrow) if organization is None else organization in wide or organization in narrow
 
+    @property
+    def runs_something(self) -> bool:
+        """Whether they administer an organization, or own a department or a team."""
+        return self.has("platform_admin") or self.has("owner")
+
     def gives_in(self, organization: str) -> bool:
         """Whether the amounts of budgets and limits that they set are what an organization (its slug) gives to its
         teams, and not a team's own."""

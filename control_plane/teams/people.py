@@ -11,6 +11,7 @@ from django.db import transaction
 from control_plane.api.services import revoke_tokens_of
 from control_plane.rows import change_row, create_row
 from control_plane.teams.models import Department, Membership, User
+from control_plane.teams.signals import person_left
 
 if TYPE_CHECKING:
     from control_plane.teams.models import Organization
@@ -69,8 +70,8 @@ def create_person(*, organization: Organization, password: str | None = None, **
 
 @transaction.atomic
 def change_person(user_id: int, *, password: str | None = None, **changes: Any) -> User:
-    """Change what somebody is called, or whether they may come in at all. Who is switched off loses their sessions and
-    API tokens for good: switched on again, they log in and make new ones.
+    """Change what somebody is called, or whether they may come in at all. Who is switched off loses their sessions, API
+    tokens and personal keys for good: switched on again, they log in and make new ones.
 
     Raises:
         ValidationError: by field.
@@ -80,6 +81,7 @@ def change_person(user_id: int, *, password: str | None = None, **changes: Any) 
         user.sessions_ended += 1
         user.save(update_fields=["sessions_ended"])
         revoke_tokens_of(user.pk)
+        person_left.send(sender=None, user=user, organization_id=None)
     if password is not None:
         _set_password(user, password)
         user.save(update_fields=["password"])

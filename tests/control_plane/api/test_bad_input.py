@@ -73,7 +73,8 @@ def _cases() -> dict[str, list[str]]:
         for value in ("[NaN]", '["50"]', "[50.0]", "[-1]", "[null]", "[0]", "[101]", '"50"', "50", "null")
     ]
     cases["limits"] += [written("limits", "shadow", value) for value in _NO_FLAG]
-    cases["keys"] += [written("keys", "speaks_for_users", value) for value in _NO_FLAG]
+    for flag in ("speaks_for_users", "personal"):
+        cases["keys"] += [written("keys", flag, value) for value in _NO_FLAG]
     cases["keys"] += [written("keys", "tags", value) for value in ('"prod"', "[null]", '["a b"]', "[[]]", "{}", "NaN")]
     cases["keys"] += [written("keys", "expires_at", value) for value in _NO_INSTANT]
     cases["keys"] += [written("keys", "models", value) for value in ('"gpt-4o-mini"', "[1.5]", '["unknown"]')]
