@@ -71,4 +71,5 @@ urlpatterns = [
     path("api/v1/", include("control_plane.audit.urls")),
     path("api/v1/", include("control_plane.releases.urls")),
     re_path("^api/v1/", NoSuchAddressView.as_view()),
+    path("scim/v2/", include("control_plane.identity.scim.urls")),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rest_framework import authentication
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
@@ -22,12 +22,14 @@ ORGANIZATION_HEADER: Final = "X-Bursar-Organization"
 class TokenAuthentication(BaseAuthentication):
     """Sets `request.user` to the token's user and `request.auth` to the caller, in the token's organization."""
 
+    keyword: ClassVar[str] = "Token"
+
     def authenticate(self, request: Request) -> tuple[User, Caller] | None:
         words = get_authorization_header(request).split()
-        if not words or words[0].lower() != b"token":
+        if not words or words[0].lower() != self.keyword.lower().encode():
             return None
         if len(words) != 2:
-            raise AuthenticationFailed("Write the header as: Authorization: Token <token>")
+            raise AuthenticationFailed(f"Write the header as: Authorization: {self.keyword} <token>")
         token = active_token(words[1].decode("latin-1"))
         if token is None:
             raise AuthenticationFailed("The API token is not known, has expired, or was revoked.")
@@ -37,7 +39,7 @@ class TokenAuthentication(BaseAuthentication):
         return token.user, Caller(user=token.user, organization=token.organization, token=token)
 
     def authenticate_header(self, request: Request) -> str:
-        return "Token"
+        return self.keyword
 
 
 class SessionAuthentication(authentication.SessionAuthentication):

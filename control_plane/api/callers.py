@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from control_plane.api.models import ApiToken
     from control_plane.teams.models import Organization, User
 
-Scope = Literal["read", "teams", "keys", "budgets", "catalog", "spend", "releases", "alerts", "admin"]
+Scope = Literal["read", "teams", "keys", "budgets", "catalog", "spend", "releases", "alerts", "admin", "scim"]
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 SCOPES_IN_WORDS: Final[dict[Scope, str]] = {
@@ -23,7 +23,8 @@ SCOPES_IN_WORDS: Final[dict[Scope, str]] = {
     "spend": "spend, events, refusals and the state of the books",
     "releases": "releases",
     "alerts": "webhooks and deliveries",
-    "admin": "people, memberships and API tokens",
+    "admin": "people, memberships, groups and API tokens",
+    "scim": "people and groups, as an identity provider provisions them",
 }
 
 

@@ -149,9 +149,12 @@ def revoke_token(token_id: int) -> ApiToken:
     return ApiToken.objects.get(pk=token_id)
 
 
-def revoke_tokens_of(user_id: int) -> None:
-    """End the use of all tokens that act as somebody."""
-    ApiToken.objects.filter(user=user_id, revoked_at=None).update(revoked_at=timezone.now())
+def revoke_tokens_of(user_id: int, *, organization_id: int | None = None) -> None:
+    """End the use of all tokens that act as somebody, or of those in one organization."""
+    rows = ApiToken.objects.filter(user=user_id, revoked_at=None)
+    if organization_id is not None:
+        rows = rows.filter(organization=organization_id)
+    rows.update(revoked_at=timezone.now())
 
 
 def note_use(token: ApiToken) -> None:

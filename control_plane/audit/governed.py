@@ -133,6 +133,13 @@ GOVERNED: Final[Mapping[str, Governed]] = {
     ),
     "api.ApiToken": Governed("token", _of_organization()),
     "identity.GroupMapping": Governed("group_mapping", _of_team("r ->> 'group'")),
+    "identity.DirectoryPerson": Governed("directory_person", _of_organization(_OF_USER)),
+    "identity.DirectoryGroup": Governed("directory_group", _of_organization()),
+    "identity.DirectoryGroup_members": Governed(
+        "directory_group_member",
+        f"SELECT o.slug, '', concat({_OF_USER}, ' in ', g.name), '' FROM identity_directorygroup g"
+        " JOIN teams_organization o ON o.id = g.organization_id WHERE g.id = (r ->> 'directorygroup_id')::bigint",
+    ),
     "socialaccount.SocialAccount": Governed(
         "sign_in", _NOWHERE.format(name=_OF_USER), unrecorded=frozenset({"extra_data"})
     ),

@@ -12,7 +12,7 @@ from control_plane.audit.context import Acting, acting_as
 
 MAX_REASON: Final = 500
 _REASON_FIELD: Final = "change_reason"
-_WAYS: Final = {"api": "api", "admin": "admin"}
+_WAYS: Final = {"api": "api", "scim": "api", "admin": "admin"}
 
 
 class BadReason(ValueError):

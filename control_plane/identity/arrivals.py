@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Final
 
 from django.db import transaction
 from django.db.models import Q
 
 from control_plane.audit.context import Acting, acting_as
-from control_plane.identity.models import GroupMapping
+from control_plane.identity.models import DirectoryGroup, DirectoryPerson, GroupMapping
 from control_plane.rows import create_row
 from control_plane.teams.models import Membership, User
 from control_plane.teams.people import end_membership
@@ -60,8 +63,8 @@ class _WithoutRole(Exception):
 
 
 def _welcome(arrival: Arrival) -> User:
-    mappings = list(GroupMapping.objects.filter(group__in=arrival.groups).select_related("organization"))
-    user = arrival.known or _by_verified_address(arrival)
+    user = arrival.known or _by_directory(arrival) or _by_verified_address(arrival)
+    mappings = _mappings(user, arrival.groups)
     if user is not None and (user.is_service or not user.is_active):
         raise Refused("Your account is switched off. Ask who administers Bursar.")
     if user is None:
@@ -74,14 +77,32 @@ def _welcome(arrival: Arrival) -> User:
     return user
 
 
+def _mappings(user: User | None, groups: frozenset[str]) -> list[GroupMapping]:
+    """What somebody's groups mean: those that the log-in brings, and those that directories have put them in. Where a
+    directory has switched them off, nothing means anything."""
+    if user is None:
+        return list(GroupMapping.objects.filter(group__in=groups))
+    off = DirectoryPerson.objects.filter(user=user, active=False).values("organization")
+    brought = GroupMapping.objects.filter(group__in=groups).exclude(organization__in=off)
+    return [*brought, *mappings_of(user.directory_groups.exclude(organization__in=off))]
+
+
+def mappings_of(groups: Iterable[DirectoryGroup]) -> list[GroupMapping]:
+    """What groups of directories mean, each in its own organization."""
+    meant = [Q(organization=group.organization_id, group__in=group.names) for group in groups]
+    return list(GroupMapping.objects.filter(reduce(or_, meant))) if meant else []
+
+
 @transaction.atomic
-def bring_in_line(user: User, mappings: list[GroupMapping]) -> None:
-    """Give what the groups give, take away what they gave before and do not any more; what was given by hand stays."""
+def bring_in_line(user: User, mappings: list[GroupMapping], *, lost: list[GroupMapping] | None = None) -> None:
+    """Give what the groups give, take away what they gave before and do not any more, or of that only what those `lost`
+    gave; what was given by hand stays."""
     User.objects.select_for_update().get(pk=user.pk)
     held = {_place(row): row for row in Membership.objects.filter(user=user)}
     wanted = {_place(mapping): mapping for mapping in mappings}
+    going = held.keys() if lost is None else {_place(mapping) for mapping in lost}
     for place, membership in held.items():
-        if membership.from_groups and place not in wanted:
+        if membership.from_groups and place not in wanted and place in going:
             end_membership(membership)
     for place, mapping in wanted.items():
         if place not in held:
@@ -99,6 +120,13 @@ def bring_in_line(user: User, mappings: list[GroupMapping]) -> None:
 
 def _place(row: Membership | GroupMapping) -> tuple[int, int | None, int | None, str]:
     return row.organization_id, row.department_id, row.team_id, row.role
+
+
+def _by_directory(arrival: Arrival) -> User | None:
+    """The one person whom directories know by the id with which the provider sends somebody. One with a password might
+    be used by whoever has set that, so is never tied to anybody by what a directory says."""
+    found = User.objects.filter(directory_entries__external_id=arrival.external_id).distinct()[:2]
+    return found[0] if len(found) == 1 and not found[0].has_usable_password() else None
 
 
 def _by_verified_address(arrival: Arrival) -> User | None:

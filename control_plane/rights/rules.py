@@ -137,6 +137,12 @@ def _users_of(place: str) -> Callable[[Organizations | Teams], Q]:
     return reach
 
 
+def _people_in(organizations: Organizations) -> Q:
+    """People with a role in some organizations, and those of whom their directories have told."""
+    entries = apps.get_model("identity", "DirectoryPerson")._default_manager.filter(organization__in=organizations.ids)
+    return _users_of("organization")(organizations) | Q(pk__in=entries.order_by().values("user"))
+
+
 def _audited_in(organizations: Organizations) -> Q:
     """Entries of the audit log of some organizations, and those about the people who belong to them."""
     memberships = apps.get_model("teams", "Membership")._default_manager.filter(organization__in=organizations.ids)
@@ -145,10 +151,12 @@ def _audited_in(organizations: Organizations) -> Q:
 
 
 def _of_nobody_else(person: Person) -> Q:
-    """People without a role beyond the organizations that the person administers, and without power over all."""
+    """People who belong to no organization beyond those that the person administers, and without power over all."""
     administered = person.organizations.get("platform_admin", Organizations()).ids
     memberships = apps.get_model("teams", "Membership")._default_manager.exclude(organization__in=administered)
-    return Q(is_superuser=False) & ~Q(pk__in=memberships.order_by().values("user"))
+    entries = apps.get_model("identity", "DirectoryPerson")._default_manager.exclude(organization__in=administered)
+    elsewhere = Q(pk__in=memberships.order_by().values("user")) | Q(pk__in=entries.order_by().values("user"))
+    return Q(is_superuser=False) & ~elsewhere
 
 
 def _acts_as_oneself_or_a_program(person: Person) -> Q:
@@ -216,7 +224,7 @@ RULES: Final[dict[str, Rule]] = {
         own_actions={"view": _EVERYBODY},
     ),
     "teams.user": Rule(
-        organizations=_users_of("organization"),
+        organizations=_people_in,
         teams=_users_of("team"),
         view=_ADMIN_AND_AUDITOR | _OWNER,
         change={"platform_admin": frozenset({"first_name", "last_name", "email", "is_active", "password"})},
@@ -280,6 +288,8 @@ RULES: Final[dict[str, Rule]] = {
         change={},
     ),
     "identity.groupmapping": Rule(organizations=_in("organization"), view=_ADMIN_AND_AUDITOR, change={}, delete=_ADMIN),
+    "identity.directoryperson": Rule(organizations=_in("organization"), view=_ADMIN_AND_AUDITOR),
+    "identity.directorygroup": Rule(organizations=_in("organization"), view=_ADMIN_AND_AUDITOR, delete=_ADMIN),
     "api.apitoken": Rule(
         organizations=_in("organization"),
         view=_ADMIN_AND_AUDITOR,

@@ -54,6 +54,15 @@ def end_membership(membership: Membership) -> None:
 
 
 @transaction.atomic
+def leave_organization(user: User, organization: Organization) -> None:
+    """End all that somebody has in one organization, for good: roles, API tokens and personal keys."""
+    for membership in Membership.objects.filter(user=user, organization=organization):
+        end_membership(membership)
+    revoke_tokens_of(user.pk, organization_id=organization.pk)
+    person_left.send(sender=None, user=user, organization_id=organization.pk)
+
+
+@transaction.atomic
 def create_person(*, organization: Organization, password: str | None = None, **fields: Any) -> User:
     """Make a person or a service account, who belongs to the organization by a first role.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import get_args
 
 from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
 
 from control_plane.catalog.selectors import validate_model_names, validate_provider_names
-from control_plane.teams.models import Organization, Team
+from control_plane.teams.models import Membership, Organization, Team, User
 from kong_plugins.llm.release import Tier
 
 
@@ -17,6 +18,12 @@ def team_slugs(organization_id: int) -> list[str]:
 
 def team_of(organization_id: int, slug: str) -> Team | None:
     return Team.objects.filter(organization_id=organization_id, slug=slug).first()
+
+
+def people_of(organization: Organization) -> QuerySet[User]:
+    """Who has a role in an organization, and of whom its directory has told."""
+    roles = Q(pk__in=Membership.objects.filter(organization=organization).order_by().values("user"))
+    return User.objects.filter(roles | Q(pk__in=organization.directory_people.order_by().values("user")))
 
 
 def validate_organization(organization: Organization) -> None:

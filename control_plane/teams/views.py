@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework.mixins import DestroyModelMixin
 from rest_framework.request import Request
@@ -14,6 +14,7 @@ from control_plane.rights.scope import require
 from control_plane.teams.models import Department, Membership, Organization, Team, User
 from control_plane.teams.people import end_membership
 from control_plane.teams.people_serializers import DepartmentSerializer, MembershipSerializer, PersonSerializer
+from control_plane.teams.selectors import people_of
 from control_plane.teams.serializers import OrganizationName, OrganizationSerializer, TeamSerializer
 
 
@@ -74,7 +75,8 @@ class MembershipViewSet(DestroyModelMixin, OrganizationViewSet[Membership]):
 
 
 class PersonViewSet(OrganizationViewSet[User]):
-    """People and service accounts with a role in the organization. Nobody is deleted: `is_active` keeps them out."""
+    """People and service accounts with a role in the organization, and people of whom its directory has told. Nobody is
+    deleted: `is_active` keeps them out."""
 
     scope = "admin"
     queryset = User.objects.all()
@@ -85,5 +87,4 @@ class PersonViewSet(OrganizationViewSet[User]):
     filters = {"username": "username", "email": "email"}
 
     def get_queryset(self) -> QuerySet[User]:
-        of_organization = Q(pk__in=Membership.objects.filter(organization=self.organization).values("user"))
-        return self.seen(User.objects.filter(of_organization))
+        return self.seen(people_of(self.organization))

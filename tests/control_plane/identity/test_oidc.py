@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from control_plane.audit.models import AuditEntry
 from control_plane.identity.configuration import providers_from
+from control_plane.identity.directory import change_directory_person, create_group, provision_person, set_members
 from control_plane.identity.services import create_mapping, remove_mapping
 from control_plane.teams.models import Team, User
 from control_plane.teams.people import change_person, create_membership, create_person
@@ -172,3 +173,31 @@ def test_the_log_in_page_offers_the_provider_and_may_lead_there(provider: OidcPr
 
     assert "Log in with Acme ID" in page
     assert 'name="password"' in page
+
+
+def test_whom_the_directory_has_told_of_comes_in_by_its_id_with_the_roles_of_its_groups(
+    api: Api, search: Team, provider: OidcProvider
+) -> None:
+    create_mapping(organization=api.organization, group="search-owners", role="owner", team=search)
+    create_mapping(organization=api.organization, group="money", role="finance")
+    told: dict[str, Any] = {"username": "bob@acme.example", "email": "bob@acme.example", "external_id": "provider-bob"}
+    bob = provision_person(organization=api.organization, **told).user
+    group = create_group(organization=api.organization, name="search-owners", members=[bob])
+
+    # Entra ID says of no address that it is verified.
+    assert sign_in(provider, email_verified=None, groups=["money"])[1]["location"] == "/admin/"
+    assert SocialAccount.objects.get().user == bob
+    assert roles(bob) == {("owner", True), ("finance", True)}
+    set_members(group, [])
+    assert roles(bob) == {("finance", True)}
+
+    change_directory_person(organization=api.organization, user=bob, active=False)
+    assert sign_in(provider, groups=["money"])[1].status_code == 403
+
+
+def test_what_a_directory_says_ties_nobody_to_an_account_with_a_password(api: Api, provider: OidcProvider) -> None:
+    mallory = provision_person(organization=api.organization, username="mallory", external_id="provider-bob").user
+    change_person(mallory.pk, password="correct horse battery staple")
+
+    assert sign_in(provider, groups=[])[1].status_code == 403
+    assert not SocialAccount.objects.exists()

@@ -28,6 +28,7 @@ _CHOSEN: Final = {
     "provider_id": "no-provider",
     "user_id": 0,
     "token": "no-token",
+    "resource": "User",
 }
 
 

@@ -19,6 +19,8 @@ from tests.control_plane.rights.world import AMOUNTS_NUSD, COLOURS, World, build
 
 pytestmark = pytest.mark.django_db
 
+# Addresses that programs call, not browsers.
+FOR_PROGRAMS: Final = ("/api/", "/scim/")
 # What an address has to be asked, beside nothing.
 QUESTIONS: Final[dict[str, tuple[str, ...]]] = {
     "/api/v1/spend": ("?group_by=team", "?group_by=key", "?group_by=user,tag", "?group_by=day&format=csv"),
@@ -71,9 +73,17 @@ def text_of(answer: Any) -> str:
     return body.decode(errors="replace") + str(dict(answer.headers))
 
 
+def send(program: Client, method: str, path: str, body: bytes | str) -> Any:
+    """A program's request; identity providers send the same token as a bearer's."""
+    header = program.defaults.get("HTTP_AUTHORIZATION", "")
+    said = header.replace("Token ", "Bearer ") if path.startswith("/scim/") else header
+    sent: dict[str, Any] = {"HTTP_AUTHORIZATION": said} if said else {}
+    return program.generic(method, path, body, content_type="application/json", **sent)
+
+
 def ask(client: Client, path: str, method: str = "GET") -> Any:
-    if path.startswith("/api/"):
-        return client.generic(method, path, b"" if method == "GET" else b"{}", content_type="application/json")
+    if path.startswith(FOR_PROGRAMS):
+        return send(client, method, path, b"" if method == "GET" else b"{}")
     return client.generic(method, path, b"", content_type="application/x-www-form-urlencoded")
 
 
@@ -91,7 +101,7 @@ def test_nothing_of_others_is_in_any_answer(role: str, record_property: Any) -> 
     found: list[str] = []
     walked = 0
     for address in walked_by(role):
-        client = program if address.path.startswith("/api/") else browser
+        client = program if address.path.startswith(FOR_PROGRAMS) else browser
         for colour in COLOURS if address.parameters else COLOURS[:1]:
             path = address.of(world, colour)
             for question in questions(address, path) if path else ():
@@ -114,7 +124,7 @@ def test_what_others_have_looks_as_what_there_is_not(role: str, record_property:
     for address in walked_by(role):
         if not address.names_a_row or address.kind is None or address.kind not in world.rows:
             continue
-        client = program if address.path.startswith("/api/") else browser
+        client = program if address.path.startswith(FOR_PROGRAMS) else browser
         for colour in FOREIGN[role]:
             path = address.of(world, colour)
             if path is None or _is_ones_own_organization(address, role, colour):
@@ -151,11 +161,11 @@ def test_no_field_of_others_changes_whoever_posts_it(role: str, record_property:
             path = address.of(world, colour)
             if path is None:
                 continue
-            if address.path.startswith("/api/"):
+            if address.path.startswith(FOR_PROGRAMS):
                 for method in sorted(address.methods & {"POST", "PATCH", "PUT", "DELETE"}):
                     for fields in [body, *({name: value} for name, value in body.items() if method == "PATCH")]:
                         walked += 1
-                        program.generic(method, path, json.dumps(fields, default=str), content_type="application/json")
+                        send(program, method, path, json.dumps(fields, default=str))
             elif address.parameters:
                 walked += 1
                 browser.post(path, {name: str(value) for name, value in body.items()} | {"_form_submitted": "True"})

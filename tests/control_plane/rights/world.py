@@ -16,7 +16,7 @@ from control_plane.audit.models import AuditEntry
 from control_plane.budgets.models import Budget, BudgetPeriod, Extension, ExtensionRequest, Limit
 from control_plane.catalog import models as catalog
 from control_plane.forecasts.models import Forecast
-from control_plane.identity.models import GroupMapping
+from control_plane.identity.models import DirectoryGroup, DirectoryPerson, GroupMapping
 from control_plane.keys.models import VirtualKey
 from control_plane.ledger.models import DeadLetter, HourRollup, Reconciliation, RefusalCount, UsageEvent
 from control_plane.releases.models import Release
@@ -72,6 +72,9 @@ def _fill(world: World, colour: str, organization: Organization) -> None:
     user = world.add(colour, User(username=f"{name}-user", email=f"{name}@example.com", first_name=name, is_staff=True))
     world.add(colour, Membership(user=user, organization=organization, team=team, role="viewer"))
     world.add(colour, GroupMapping(organization=organization, group=f"{name} group", role="viewer", team=team))
+    world.add(colour, DirectoryPerson(organization=organization, user=user, external_id=f"{name}-external"))
+    group = world.add(colour, DirectoryGroup(organization=organization, name=f"{name} group"))
+    group.members.add(user)
     world.add(colour, ApiToken(user=user, organization=organization, name=f"{name} token", digest=f"{name}digest"))
     key = world.add(
         colour, VirtualKey(id=f"{name}key", team=team, name=f"{name} key", digest=name, tags=[f"{name}-tag"])
