@@ -93,11 +93,11 @@ def bounded_body(answer: Answer) -> Answer:
 def narrow_pages(answer: Answer) -> Answer:
     """Let the admin's pages do what their components need, and none of them ask for what no page needs."""
     answer_in_admin: Answer = csp_update(_IN_ADMIN)(answer)
-    # A browser holds the identity provider, to which this form leads on, to be one of its targets.
+    # A browser holds the identity provider, to which the forms of log-in lead on, to be one of their targets.
     answer_sign_in: Answer = csp_update(_IN_ADMIN | {"form-action": [SELF, *settings.SIGN_IN_ORIGINS]})(answer)
 
     def answer_narrowed(request: HttpRequest) -> HttpResponseBase:
-        if request.path == reverse("account_login"):
+        if request.path.startswith((reverse("account_login"), f"{reverse('admin:index')}sso/")):
             response = answer_sign_in(request)
         else:
             in_admin = request.path.startswith(reverse("admin:index"))

@@ -152,7 +152,7 @@ def test_neither_service_accounts_nor_those_who_are_switched_off_nor_strangers_c
 
 
 def test_an_answer_of_the_provider_is_good_once_and_in_the_browser_that_asked(
-    api: Api, search: Team, provider: OidcProvider
+    api: Api, search: Team, provider: OidcProvider, settings: Settings
 ) -> None:
     create_mapping(organization=api.organization, group="search-owners", role="owner", team=search)
     browser = Client()
@@ -161,11 +161,14 @@ def test_an_answer_of_the_provider_is_good_once_and_in_the_browser_that_asked(
     back = httpx.get(away).headers["location"]
 
     assert asked["code_challenge_method"] == ["S256"]
-    assert "Third-Party Login Failure" in Client().get(back).content.decode()
+    assert "The log-in did not work" in Client().get(back).content.decode()
     assert browser.get(back)["location"] == "/admin/"
-    assert "Third-Party Login Failure" in Client().get(back).content.decode()
-    # The log-in page asks with a form of its own: a link from elsewhere signs nobody in.
-    assert Client().get(_LOGIN).status_code == 200
+    assert "The log-in did not work" in Client().get(back).content.decode()
+    # The log-in page asks with a form of its own: a link from elsewhere signs nobody in, but leads to one that may.
+    settings.SIGN_IN_ORIGINS = ["https://login.acme.example"]
+    linked = Client().get(_LOGIN)
+    assert linked.status_code == 200
+    assert "form-action 'self' https://login.acme.example" in linked["content-security-policy"]
 
 
 def test_the_log_in_page_offers_the_provider_and_may_lead_there(provider: OidcProvider, db: None) -> None:
