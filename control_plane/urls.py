@@ -17,6 +17,7 @@ from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitVi
 from control_plane.catalog.price_import_view import PriceImportView
 from control_plane.catalog.views import DeploymentViewSet, DiscountViewSet, ModelViewSet, PriceViewSet, ProviderViewSet
 from control_plane.dashboard.exports import team_months
+from control_plane.identity.api_views import GroupMappingViewSet
 from control_plane.keys.views import KeyViewSet
 from control_plane.routing.views import AliasViewSet
 from control_plane.teams.views import (
@@ -32,6 +33,7 @@ router = SimpleRouter(trailing_slash=False)
 router.register("tokens", TokenViewSet)
 router.register("departments", DepartmentViewSet)
 router.register("memberships", MembershipViewSet)
+router.register("group-mappings", GroupMappingViewSet)
 router.register("people", PersonViewSet)
 router.register("teams", TeamViewSet)
 router.register("providers", ProviderViewSet)

@@ -18,12 +18,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
+from control_plane.audit.context import Acting, acting_as
 from control_plane.identity.arrivals import Arrival, Refused, welcome
 from control_plane.releases.rotation import TWO_FACTOR
 from kong_plugins.llm.credentials import open_credential, seal_credential
 
 if TYPE_CHECKING:
     from allauth.socialaccount.models import SocialLogin
+
+    from control_plane.teams.models import User
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -68,7 +71,8 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
             raise ImmediateHttpResponse(page) from refused
         if not sociallogin.is_existing:
             # As allauth reads it back, should the person be asked for a second factor.
-            sociallogin.connect(request, user)
+            with acting_as(lambda: _as_themselves(request, user)):
+                sociallogin.connect(request, user)
         sociallogin.user = user
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
@@ -84,6 +88,17 @@ class TwoFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
     def decrypt(self, encrypted_text: str) -> str:
         return open_credential(encrypted_text, credential_id=TWO_FACTOR, credential_key=settings.CREDENTIAL_KEY)
+
+
+def _as_themselves(request: HttpRequest, user: User) -> Acting:
+    """Of whom the log says that they have tied their account to the provider's: nobody is logged in yet."""
+    return Acting(
+        actor=user.get_username(),
+        actor_id=str(user.pk),
+        way="web",
+        address=request.META.get("REMOTE_ADDR", ""),
+        request_id=request.META.get("HTTP_X_REQUEST_ID", ""),
+    )
 
 
 def _arrival_of(sociallogin: SocialLogin) -> Arrival:

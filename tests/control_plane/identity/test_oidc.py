@@ -82,6 +82,8 @@ def test_who_is_in_a_group_that_means_something_comes_in_with_its_roles(
     assert roles(bob) == {("owner", True)}
     entry = AuditEntry.objects.get(kind="membership", action="created")
     assert (entry.actor, entry.reason) == ("identity-provider", "log-in of bob@acme.example")
+    tied = AuditEntry.objects.get(kind="sign_in", action="created")
+    assert (tied.actor, tied.actor_id, tied.way) == ("bob", str(bob.pk), "web")
 
 
 def test_each_log_in_gives_and_takes_what_groups_mean_and_leaves_what_was_given_by_hand(
