@@ -16,7 +16,7 @@ from control_plane.budgets.request_views import ExtensionRequestViewSet
 from control_plane.budgets.views import BudgetViewSet, ExtensionViewSet, LimitViewSet
 from control_plane.catalog.price_import_view import PriceImportView
 from control_plane.catalog.views import DeploymentViewSet, DiscountViewSet, ModelViewSet, PriceViewSet, ProviderViewSet
-from control_plane.dashboard.exports import team_months
+from control_plane.dashboard.exports import home_table
 from control_plane.identity.api_views import GroupMappingViewSet
 from control_plane.keys.views import KeyViewSet
 from control_plane.routing.views import AliasViewSet
@@ -55,7 +55,7 @@ admin.site.index_title = "Overview"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
-    path("admin/exports/team-months.csv", admin.site.admin_view(team_months), name="team-months"),
+    path("admin/exports/<str:page>/<str:table>.csv", admin.site.admin_view(home_table), name="home-table"),
     # Before the admin's own pages, of which they replace the log-in.
     path("admin/", include("control_plane.identity.urls")),
     path("admin/", admin.site.urls),

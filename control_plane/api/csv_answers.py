@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from django.http import StreamingHttpResponse
 
+from control_plane.tables import Table
+
 # What a spreadsheet takes for a formula: https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
@@ -28,6 +30,11 @@ def csv_response(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, f
     response = StreamingHttpResponse(_chunks(rows, columns), content_type="text/csv; charset=utf-8")
     response["content-disposition"] = f'attachment; filename="{file_name}"'
     return response
+
+
+def table_response(table: Table, *, file_name: str) -> StreamingHttpResponse:
+    """A download of all lines of a table that are asked for."""
+    return csv_response(table.rows, [column.name for column in table.columns], file_name=file_name)
 
 
 def _chunks(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> Iterator[str]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate
 from typing import Any, Final
 
-from django.urls import reverse
-from django.utils.http import urlencode
-
-from control_plane.amounts import rounded_usd_text, usd_text
+from control_plane.amounts import rounded_usd_text
 from control_plane.dashboard.charts import CAP_COLOUR, COLOURS, USD, Chart, Series
-from control_plane.dashboard.tables import LINES_A_PAGE, Cell, Column, Table, asked_from
 from control_plane.dashboard.view import View
 from control_plane.ledger.models import ModelDay
 from control_plane.ledger.periods import Days
@@ -25,30 +22,65 @@ from control_plane.ledger.team_months import (
     team_lines,
 )
 from control_plane.rights.scope import visible
+from control_plane.tables import NOTHING, Asked, Cell, Column, Line, Listed, Table, count, money, used
 from kong_plugins.llm.windows import Period
 
+_MONEY_COLUMNS: Final = (
+    Column("Spent", "spent_usd", is_number=True),
+    Column("Month end", "month_end_usd", is_number=True),
+    Column("Budget", "budget_usd", is_number=True),
+    Column("Used", "used_percent", is_number=True),
+)
 _TEAM_COLUMNS: Final = (
     Column("Team", "name"),
-    Column("Cost centre", "cost_centre"),
-    Column("Spent", "spent", is_number=True),
-    Column("Month end", None, is_number=True),
-    Column("Budget", "budget", is_number=True),
-    Column("Used", "used", is_number=True),
-    Column("Calls", "requests", is_number=True),
+    Column("Cost centre", "cost_centre", is_choice=True),
+    *_MONEY_COLUMNS,
+    Column("Calls", "calls", is_number=True),
+    *(Column(name, name, only_in_file=True) for name in ("calls_of_unknown_cost", "team", "month")),
 )
 _CENTRE_COLUMNS: Final = (
-    Column("Cost centre"),
-    Column("Teams", is_number=True),
-    Column("Spent", is_number=True),
-    Column("Month end", is_number=True),
-    Column("Budget", is_number=True),
-    Column("Used", is_number=True),
-    Column("Over 90 %", is_number=True),
+    Column("Cost centre", "cost_centre"),
+    Column("Teams", "teams", is_number=True),
+    *_MONEY_COLUMNS,
+    Column("Over 90 %", "teams_over_90_percent", is_number=True),
+    *(Column(name, name, only_in_file=True) for name in ("calls", "calls_of_unknown_cost", "month")),
 )
-EXPORT_COLUMNS: Final = (
-    *("month", "team", "name", "cost_centre", "spent_usd", "month_end_usd", "budget_usd"),
-    *("calls", "calls_of_unknown_cost"),
-)
+_NO_CENTRE: Final = "(none)"
+
+
+@dataclass(frozen=True)
+class TeamMonths:
+    """The teams of an organization in a month, sorted and found by the database: there can be thousands."""
+
+    view: View
+    month: Month
+    centres: Sequence[str]
+
+    def lines(self, columns: Sequence[Column], asked: Asked, *, most: int | None, offset: int) -> Sequence[Line]:
+        centre = asked.chosen.get("cost_centre")
+        return [
+            self._line(line)
+            for line in team_lines(
+                self.month,
+                order=asked.order,
+                search=asked.search,
+                cost_centre="" if centre == _NO_CENTRE else centre,
+                most=most,
+                offset=offset,
+            )
+        ]
+
+    def choices(self, columns: Sequence[Column], column: Column) -> Sequence[str]:
+        return self.centres
+
+    def _line(self, line: TeamLine) -> Line:
+        return (
+            Cell(line.name, self.view.link(page="team", team=line.team)),
+            Cell(line.cost_centre or NOTHING),
+            *_money(self.month, line),
+            count(line.requests),
+            *(count(line.unpriced), Cell(line.team), Cell(self.month.name)),
+        )
 
 
 def finance_page(view: View) -> dict[str, Any]:
@@ -62,24 +94,8 @@ def finance_page(view: View) -> dict[str, Any]:
         "unpriced": sum(line.unpriced for line in centres),
         "charts": [_course(month, centres, by_day), _months(view, periods, by_day)],
         "months": [_month_choice(view, period) for period in periods],
-        "tables": [_centre_table(month, centres), _team_table(view, month)],
+        "tables": [_centre_table(view, month, centres), _team_table(view, month, centres)],
     }
-
-
-def export_rows(month: Month) -> Iterator[dict[str, Any]]:
-    """Every team's month, for a file."""
-    for line in team_lines(month, order="name"):
-        yield {
-            "month": month.name,
-            "team": line.team,
-            "name": line.name,
-            "cost_centre": line.cost_centre,
-            "spent_usd": usd_text(line.spent_nusd),
-            "month_end_usd": usd_text(_foreseen(month, line)),
-            "budget_usd": "" if line.cap_nusd is None else usd_text(line.cap_nusd),
-            "calls": line.requests,
-            "calls_of_unknown_cost": line.unpriced,
-        }
 
 
 def _cards(month: Month, centres: list[CostCentreLine]) -> list[tuple[str, str, str]]:
@@ -167,58 +183,57 @@ def _within(by_day: dict[date, int], days: Days) -> int:
 def _month_choice(view: View, period: Period) -> dict[str, Any]:
     return {
         "title": view.title_of(period),
-        "link": view.link(month=period.name, line_page=None),
+        "link": view.link(page="finance", month=period.name),
         "active": period.name == view.period.name,
     }
 
 
-def _centre_table(month: Month, centres: list[CostCentreLine]) -> Table:
+def _centre_table(view: View, month: Month, centres: list[CostCentreLine]) -> Table:
+    lines = [
+        (
+            Cell(line.cost_centre or _NO_CENTRE),
+            count(line.teams),
+            *_money(month, line),
+            count(line.nearly_used),
+            *(count(line.requests), count(line.unpriced), Cell(month.name)),
+        )
+        for line in centres
+    ]
     return Table(
+        name="centres",
         title="By cost centre",
         columns=_CENTRE_COLUMNS,
-        lines=[
-            (
-                Cell(line.cost_centre or "(none)"),
-                Cell(f"{line.teams:,}"),
-                *_money(month, line),
-                Cell(f"{line.nearly_used:,}"),
-            )
-            for line in centres
-        ],
-        nothing="There are no teams yet.",
+        source=Listed(lines),
+        nothing="No cost centre has such a name." if lines else "There are no teams yet.",
+        query=view.asked,
+        export=view.file_of("finance", "centres"),
+        search_label="Cost centre",
+        lines_a_page=10,
     )
 
 
-def _team_table(view: View, month: Month) -> Table:
-    asked = asked_from(view, _TEAM_COLUMNS, usual="-spent")
-    lines = team_lines(month, order=asked.order, search=asked.search, most=LINES_A_PAGE + 1, offset=asked.offset)
+def _team_table(view: View, month: Month, centres: list[CostCentreLine]) -> Table:
+    names = sorted(line.cost_centre or _NO_CENTRE for line in centres)
     return Table(
+        name="teams",
         title="By team",
         columns=_TEAM_COLUMNS,
-        lines=[
-            (
-                Cell(line.name, view.link(page="team", team=line.team, sort=None, q=None, line_page=None)),
-                Cell(line.cost_centre or "–"),
-                *_money(month, line),
-                Cell(f"{line.requests:,}"),
-            )
-            for line in lines
-        ],
-        nothing="No team has such a name." if asked.search else "There are no teams yet.",
-        view=view,
-        asked=asked,
+        source=TeamMonths(view, month, names),
+        nothing="No team has such a name." if centres else "There are no teams yet.",
+        query=view.asked,
+        export=view.file_of("finance", "teams"),
+        usual="-spent_usd",
         search_label="Team or cost centre",
-        export=f"{reverse('team-months')}?{urlencode({'organization': view.organization.slug, 'month': month.name})}",
     )
 
 
 def _money(month: Month, line: TeamLine | CostCentreLine) -> tuple[Cell, ...]:
     cap = line.cap_nusd
     return (
-        Cell(rounded_usd_text(line.spent_nusd)),
-        Cell(rounded_usd_text(_foreseen(month, line))),
-        Cell("–" if cap is None else rounded_usd_text(cap)),
-        Cell("–", percent=line.spent_nusd * 100 // cap if cap else None),
+        money(line.spent_nusd),
+        money(_foreseen(month, line)),
+        money(cap),
+        used(line.spent_nusd * 100 // cap if cap else None),
     )
 
 

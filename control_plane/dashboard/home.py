@@ -65,14 +65,18 @@ def pages_for(person: Person, organization: Organization) -> list[str]:
     return sorted(own, key=lambda name: name != "finance") if is_only_finance else own
 
 
+def organization_of(request: HttpRequest, person: Person) -> tuple[Organization | None, list[Organization]]:
+    """The organization that is asked about, by default the first, and all that the person sees."""
+    organizations = list(visible(Organization.objects.all(), person)[:_ORGANIZATIONS_SHOWN])
+    asked = request.GET.get("organization")
+    first = organizations[0] if organizations else None
+    return next((row for row in organizations if row.slug == asked), first), organizations
+
+
 def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's callback: adds what the template `admin/index.html` shows."""
     person = person_of(request.user)
-    organizations = list(visible(Organization.objects.all(), person)[:_ORGANIZATIONS_SHOWN])
-    asked = request.GET.get("organization")
-    organization = next(
-        (row for row in organizations if row.slug == asked), organizations[0] if organizations else None
-    )
+    organization, organizations = organization_of(request, person)
     if organization is None:
         return context | {"home": None}
     names = pages_for(person, organization)
@@ -89,9 +93,5 @@ def overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "home_title": page.title,
         "organization": organization,
         "organizations": organizations if len(organizations) > 1 else [],
-        "tabs": [(PAGES[each].title, _tab_link(view, each), each == name) for each in names],
+        "tabs": [(PAGES[each].title, view.link(page=each), each == name) for each in names],
     }
-
-
-def _tab_link(view: View, name: str) -> str:
-    return view.link(page=name, sort=None, q=None, line_page=None, month=None)

@@ -11,19 +11,17 @@ from control_plane.catalog.failing import failing_deployments
 from control_plane.catalog.models import Deployment
 from control_plane.dashboard.charts import CALLS, COLOURS, MILLISECONDS, Chart, Series
 from control_plane.dashboard.health import health_of
-from control_plane.dashboard.tables import Cell, Column, Table
 from control_plane.dashboard.view import View
 from control_plane.ledger.models import HourRollup
 from control_plane.ledger.rows import hour_start
 from control_plane.ledger.traffic import Hour, Latency, failures, latency_by_hour, traffic_by_hour
 from control_plane.releases.models import Release
 from control_plane.rights.scope import visible
+from control_plane.tables import NOTHING, Cell, Column, Listed, Table, count
 from kong_plugins.llm.errors import StoreUnavailable
 
 _HOURS: Final = 24
-_FAILURES_SHOWN: Final = 10
-_RELEASES_SHOWN: Final = 5
-_DEPLOYMENTS_SHOWN: Final = 25
+_RELEASES_LISTED: Final = 100
 _NO_HOUR: Final = Hour(answered=0, failed=0, refused=0)
 
 
@@ -110,20 +108,27 @@ def _latency_chart(view: View, hours: list[datetime], latency: dict[datetime, La
 
 
 def _failure_table(view: View, start: datetime) -> Table:
-    found = failures(_hours(view), view.organization.slug, start=start, most=_FAILURES_SHOWN)
+    lines = [
+        (
+            Cell(row.provider or NOTHING),
+            Cell(row.model or NOTHING),
+            Cell(row.outcome.replace("_", " ")),
+            count(row.calls),
+        )
+        for row in failures(_hours(view), view.organization.slug, start=start)
+    ]
     return Table(
+        name="failures",
         title="What failed in the last 24 hours",
-        columns=(Column("Provider"), Column("Model"), Column("Outcome"), Column("Calls", is_number=True)),
-        lines=[
-            (
-                Cell(row.provider or "–"),
-                Cell(row.model or "–"),
-                Cell(row.outcome.replace("_", " ")),
-                Cell(f"{row.calls:,}"),
-            )
-            for row in found
-        ],
-        nothing="Nothing has failed.",
+        columns=(
+            *(Column("Provider", "provider", is_choice=True), Column("Model", "model", is_choice=True)),
+            *(Column("Outcome", "outcome", is_choice=True), Column("Calls", "calls", is_number=True)),
+        ),
+        source=Listed(lines),
+        nothing="Nothing like that has failed." if lines else "Nothing has failed.",
+        query=view.asked,
+        export=view.file_of("platform", "failures"),
+        lines_a_page=10,
         more=Cell("All events", reverse("admin:ledger_usageevent_changelist")),
     )
 
@@ -139,19 +144,28 @@ def _deployment_table(view: View) -> Table:
         unknown = "takes calls"
     found.sort(key=lambda row: row.pk not in failing)
     return Table(
+        name="deployments",
         title=f"Deployments, {len(failing)} of {len(found)} failing",
-        columns=(Column("Model"), Column("Provider"), Column("Asked as"), Column("Region"), Column("State")),
-        lines=[
-            (
-                Cell(row.model.name, reverse("admin:catalog_deployment_change", args=[row.pk])),
-                Cell(row.provider.name),
-                Cell(row.protocol.replace("_", " ")),
-                Cell(row.region or "–"),
-                Cell(_state(failing[row.pk]) if row.pk in failing else unknown),
-            )
-            for row in found[:_DEPLOYMENTS_SHOWN]
-        ],
-        nothing="There are no deployments yet.",
+        columns=(
+            *(Column("Model", "model", is_choice=True), Column("Provider", "provider", is_choice=True)),
+            *(Column("Asked as", "asked_as", is_choice=True), Column("Region", "region", is_choice=True)),
+            Column("State", "state", is_choice=True),
+        ),
+        source=Listed(
+            [
+                (
+                    Cell(row.model.name, reverse("admin:catalog_deployment_change", args=[row.pk])),
+                    Cell(row.provider.name),
+                    Cell(row.protocol.replace("_", " ")),
+                    Cell(row.region or NOTHING),
+                    Cell(_state(failing[row.pk]) if row.pk in failing else unknown),
+                )
+                for row in found
+            ]
+        ),
+        nothing="No deployment is like that." if found else "There are no deployments yet.",
+        query=view.asked,
+        export=view.file_of("platform", "deployments"),
         more=Cell("All deployments", reverse("admin:catalog_deployment_changelist")),
     )
 
@@ -162,18 +176,26 @@ def _state(failing: Any) -> str:
 
 def _release_table(view: View) -> Table:
     rows = visible(Release.objects.defer("document"), view.person).filter(organization=view.organization)
+    lines = [
+        (
+            Cell(str(row.number), reverse("admin:releases_release_change", args=[row.pk]), value=row.number),
+            Cell(row.created_by),
+            Cell(f"{row.created_at.astimezone(view.organization.zone):%Y-%m-%d %H:%M}"),
+            Cell("live" if number == 0 and row.live else "was live" if row.live else "not published yet"),
+        )
+        for number, row in enumerate(rows.order_by("-number")[:_RELEASES_LISTED])
+    ]
     return Table(
+        name="releases",
         title="Newest releases",
-        columns=(Column("Release"), Column("By"), Column("Made"), Column("State")),
-        lines=[
-            (
-                Cell(str(row.number), reverse("admin:releases_release_change", args=[row.pk])),
-                Cell(row.created_by),
-                Cell(f"{row.created_at.astimezone(view.organization.zone):%Y-%m-%d %H:%M}"),
-                Cell("live" if number == 0 and row.live else "was live" if row.live else "not published yet"),
-            )
-            for number, row in enumerate(rows.order_by("-number")[:_RELEASES_SHOWN])
-        ],
-        nothing="Nothing was published yet.",
+        columns=(
+            *(Column("Release", "release"), Column("By", "by", is_choice=True), Column("Made", "made")),
+            Column("State", "state", is_choice=True),
+        ),
+        source=Listed(lines),
+        nothing="No release is like that." if lines else "Nothing was published yet.",
+        query=view.asked,
+        export=view.file_of("platform", "releases"),
+        lines_a_page=5,
         more=Cell("All releases", reverse("admin:releases_release_changelist")),
     )

@@ -7,6 +7,8 @@ from datetime import date, datetime
 from functools import cached_property
 
 from django.http import QueryDict
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from control_plane.ledger.periods import Days
 from control_plane.ledger.team_months import Month
@@ -70,15 +72,18 @@ class View:
         start, _ = self.days_of(period)
         return f"{start:%b %Y}" if start.day == 1 else f"from {start.day} {start:%b %Y}"
 
-    def link(self, **changes: str | None) -> str:
-        """The address of this page with some choices changed; None takes one away."""
-        asked = self.asked.copy()
-        for name, value in changes.items():
-            if value is None:
-                asked.pop(name.replace("_", "-"), None)
-            else:
-                asked[name.replace("_", "-")] = value
-        return f"?{asked.urlencode()}"
+    @property
+    def kept(self) -> dict[str, str]:
+        """What every home page is asked for: of which organization."""
+        return {"organization": str(self.asked["organization"])} if "organization" in self.asked else {}
+
+    def link(self, **asked: str) -> str:
+        """The address of a home page."""
+        return f"?{urlencode(self.kept | asked)}"
+
+    def file_of(self, page: str, table: str) -> str:
+        """The address of a table as a file."""
+        return reverse("home-table", args=[page, table])
 
     def _month_at(self, at_ms: int) -> Period:
         organization = self.organization

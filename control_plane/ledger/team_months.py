@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # So many of the newest whole days tell the rate at which a month goes on.
 RATE_DAYS: Final = 7
-ORDERS: Final = ("name", "cost_centre", "spent", "requests", "budget", "used")
+ORDERS: Final = ("name", "cost_centre", "spent_usd", "month_end_usd", "budget_usd", "used_percent", "calls")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,15 @@ class Month:
         """The days that tell how a running month goes on: the last whole ones."""
         return self.today - timedelta(days=RATE_DAYS), self.today
 
+    @property
+    def days_left(self) -> int:
+        """The whole days from tomorrow on."""
+        return max(0, (self.days[1] - self.today).days - 1)
+
     def foreseen_nusd(self, spent_nusd: int, week_nusd: int) -> int:
         """What the month will have cost at its end, if each day from tomorrow on costs what those of the last week
         have; what is left of today counts for nothing. It is rounded down to a cent, if anything is added at all."""
-        days_left = max(0, (self.days[1] - self.today).days - 1)
-        added = week_nusd * days_left // RATE_DAYS
+        added = week_nusd * self.days_left // RATE_DAYS
         return (spent_nusd + added) // NUSD_PER_CENT * NUSD_PER_CENT if added else spent_nusd
 
     @property
@@ -63,6 +67,7 @@ class Month:
             "week_end": self.rate_days[1],
             "period": self.name,
             "teams": None if self.teams is None else list(self.teams),
+            "days_left": self.days_left,
         }
 
 
@@ -96,11 +101,24 @@ class CostCentreLine:
 
 
 def team_lines(
-    month: Month, *, order: str, search: str = "", most: int | None = None, offset: int = 0
+    month: Month,
+    *,
+    order: str,
+    search: str = "",
+    cost_centre: str | None = None,
+    most: int | None = None,
+    offset: int = 0,
 ) -> list[TeamLine]:
-    """Some of the teams: `order` is one of `ORDERS`, with a minus for the other way round."""
+    """Some of the teams: `order` is one of `ORDERS`, with a minus for the other way round; `cost_centre` is "" for
+    those that have none."""
     escaped = search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    asked = month.asked | {"search": escaped, "order": order, "most": most, "offset": offset}
+    asked = month.asked | {
+        "search": escaped,
+        "cost_centre": cost_centre,
+        "order": order,
+        "most": most,
+        "offset": offset,
+    }
     names = ("team", "name", "cost_centre", "spent_nusd", "requests", "unpriced", "week_nusd", "cap_nusd")
     return [TeamLine(**dict(zip(names, row, strict=True))) for row in _rows("team_lines_page", asked)]
 

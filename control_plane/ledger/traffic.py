@@ -56,13 +56,13 @@ def traffic_by_hour(rows: QuerySet[Any], organization: str, *, start: datetime) 
     return {row.pop("hour"): Hour(**row) for row in sums.order_by("hour")}
 
 
-def failures(rows: QuerySet[Any], organization: str, *, start: datetime, most: int) -> list[Failure]:
-    """The most frequent failures since `start`, of rows of `HourRollup`."""
+def failures(rows: QuerySet[Any], organization: str, *, start: datetime) -> list[Failure]:
+    """The failures since `start`, of rows of `HourRollup`, the most frequent first."""
     found = rows.filter(organization=organization, hour__gte=start, outcome__in=FAILURES)
     sums = found.values_list("provider", "request_model", "outcome").annotate(calls=Sum("requests"))
     return [
         Failure(provider=provider, model=model, outcome=outcome, calls=calls)
-        for provider, model, outcome, calls in sums.order_by("-calls", "provider", "request_model", "outcome")[:most]
+        for provider, model, outcome, calls in sums.order_by("-calls", "provider", "request_model", "outcome")
     ]
 
 

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 
 import pytest
 from django.db import connection
@@ -90,7 +91,7 @@ def test_an_owner_sees_how_fast_the_budget_goes_and_who_spends_it(company: Traff
     assert "90%" in page
     assert re.search(r"anna \$4\.00 1 ", page)
     assert re.search(r"key-of-search – \$9\.00 2 ", page)
-    assert "600 requests in 60 s 2 0%" in page
+    assert "600 requests in 60 s every call 2 0%" in page
 
 
 def test_a_refused_call_is_named_with_what_refused_it(company: Traffic, api: Api) -> None:
@@ -99,7 +100,7 @@ def test_a_refused_call_is_named_with_what_refused_it(company: Traffic, api: Api
     Consumer(api.store, "the test's own").drain()
 
     page = text_of(browser_of(company, "owner", "support"))
-    assert re.search(r"Refused in 7 days, and why Limit or budget Calls [a-z ]*budget[a-z ]* 1 All refusals", page)
+    assert re.search(r"Download as CSV Limit or budget Calls [a-z ]*budget[a-z ]* 1 All refusals", page)
 
 
 def test_an_owner_sees_nothing_of_another_team(company: Traffic) -> None:
@@ -109,8 +110,13 @@ def test_an_owner_sees_nothing_of_another_team(company: Traffic) -> None:
         page = text_of(client, path)
         assert not re.search(r"Support|emil|key-of-support|7\.00|16\.00|CC-9", page), path
     assert "There is no team support that you can see." in page
-    answer = client.get(f"/admin/exports/team-months.csv?organization={company.slug}")
-    assert answer.status_code == 403
+    for table in ("finance/teams", "platform/releases", "none/none", "team/none"):
+        assert client.get(f"/admin/exports/{table}.csv").status_code == 404, table
+    for table in ("budgets", "refused", "keys", "users", "limits"):
+        said = client.get(f"/admin/exports/team/{table}.csv?team=search").getvalue().decode()
+        assert said, table
+        assert "emil" not in said
+        assert client.get(f"/admin/exports/team/{table}.csv?team=support").status_code == 404, table
 
 
 def test_finance_sees_teams_and_cost_centres_sorted_and_filtered(company: Traffic) -> None:
@@ -120,18 +126,19 @@ def test_finance_sees_teams_and_cost_centres_sorted_and_filtered(company: Traffi
     assert "$16.00" in whole
     assert re.search(r"CC-7 1 \$9\.00 \$[\d.]+ \$10\.00 90% 1", whole)
     assert whole.index("Search CC-7") < whole.index("Support =CC-9")
-    turned = text_of(client, "/admin/?sort=spent")
+    turned = text_of(client, "/admin/?teams-sort=spent_usd")
     assert turned.index("Search CC-7") > turned.index("Support =CC-9")
-    by_name = text_of(client, "/admin/?sort=-name")
+    by_name = text_of(client, "/admin/?teams-sort=-name")
     assert by_name.index("Search CC-7") > by_name.index("Support =CC-9")
-    found = text_of(client, "/admin/?q=cc-9")
+    found = text_of(client, "/admin/?teams-q=cc-9")
     assert "Support =CC-9" in found
     assert "Search CC-7" not in found
-    assert "No team has such a name." in text_of(client, "/admin/?q=%25")
+    assert "Search CC-7" not in text_of(client, "/admin/?teams-cost_centre=%3DCC-9")
+    assert "No team has such a name." in text_of(client, "/admin/?teams-q=%25")
 
 
 def test_the_download_has_every_team_and_no_formula(company: Traffic) -> None:
-    answer = browser_of(company, "auditor").get(f"/admin/exports/team-months.csv?organization={company.slug}")
+    answer = browser_of(company, "auditor").get("/admin/exports/finance/teams.csv?teams-sort=name&teams-page=7")
 
     lines = list(csv.DictReader(io.StringIO(answer.getvalue().decode())))
     assert [(line["team"], line["spent_usd"], line["budget_usd"], line["cost_centre"]) for line in lines] == [
@@ -160,7 +167,7 @@ def test_without_redis_every_page_opens_and_says_what_is_not_known(
     assert "Redis needs attention: cannot be reached" in said["platform"]
     assert "$16.00" in said["finance"]
     assert "Redis cannot be reached, so what is spent right now is not known." in said["team"]
-    assert "600 requests in 60 s not known –" in said["team"]
+    assert "600 requests in 60 s every call not known –" in said["team"]
 
 
 @pytest.mark.parametrize("name", ["platform", "finance", "team"])
@@ -190,7 +197,15 @@ def test_more_teams_keys_and_budgets_cost_no_more_queries(company: Traffic, api:
 def test_nonsense_in_the_address_is_answered_as_if_it_were_not_there(company: Traffic) -> None:
     client = browser_of(company, "finance")
 
-    for query in ("sort=drop", "line-page=-1", "line-page=9999999999", "month=never", "page=none", "q=%00", "team=%00"):
+    for query in (
+        "teams-sort=drop",
+        "teams-page=-1",
+        "teams-page=9999999999",
+        "month=never",
+        "page=none",
+        "teams-q=%00",
+        "team=%00",
+    ):
         text_of(client, f"/admin/?{query}")
 
 
@@ -199,3 +214,20 @@ def test_who_has_no_role_is_told_so(company: Traffic) -> None:
     client.force_login(User.objects.create_user("stranger", is_staff=True))
 
     assert "There is nothing here for you yet." in client.get("/admin/").content.decode()
+
+
+def test_every_table_of_a_team_is_sorted_narrowed_and_downloaded_as_its_address_says(company: Traffic) -> None:
+    client = browser_of(company, "owner", "search")
+
+    turned = text_of(client, "/admin/?users-sort=spent_usd")
+    assert turned.index("anna $4.00") < turned.index("bob $5.00")
+    usual = client.get("/admin/?users-sort=-spent_usd&keys-q=none").content.decode()
+    assert usual.count('aria-sort="descending"') == 1
+    assert "The team has no such key." in usual
+    path = "/admin/exports/team/users.csv?users-sort=-user&users-q=O&keys-q=none"
+    assert client.get(path).getvalue().decode().splitlines() == [
+        "user,spent_usd,calls,last_used",
+        f"bob,5.00,1,{datetime.now(company.organization.zone).date()}",
+    ]
+    assert "Nobody like that" in text_of(client, "/admin/?users-span=last-month")
+    assert "600 requests" in text_of(client, "/admin/?limits-sort=used_percent&budgets-sort=-cap&refused-sort=calls")

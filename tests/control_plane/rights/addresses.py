@@ -24,6 +24,8 @@ _IGNORED = ("/static/", "/admin/r/", "/admin/jsi18n/", "/admin/logout/", "/admin
 _CHOSEN: Final = {
     "app_label": "teams",
     "form": "csv",
+    "page": "team",
+    "table": "keys",
     "organization_slug": "no-provider",
     "provider_id": "no-provider",
     "user_id": 0,
