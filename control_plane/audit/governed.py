@@ -156,6 +156,8 @@ NOT_RECORDED: Final[Mapping[str, str]] = {
     "ledger.DayRollup": "sums of the ledger",
     "ledger.TeamDay": "sums of the ledger",
     "ledger.ModelDay": "sums of the ledger",
+    "ledger.PairDay": "sums of the ledger",
+    "ledger.DimensionHour": "sums of the ledger",
     "ledger.RefusalCount": "sums of refusals",
     "ledger.DeadLetter": "what could not be read, kept as it came",
     "ledger.Checkpoint": "sums of the ledger",

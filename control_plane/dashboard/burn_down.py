@@ -26,6 +26,8 @@ from kong_plugins.llm.errors import StoreUnavailable
 from kong_plugins.llm.windows import Period
 
 BUDGETS_SHOWN: Final = 20
+# A day later than this is none that anybody asks about, and may lie beyond the calendar.
+_FARTHEST_DAYS: Final = 36_500
 _CHARTS_SHOWN: Final = 4
 _LONGEST_BEFORE: Final = timedelta(days=92)
 _LONGEST_AFTER: Final = timedelta(days=31)
@@ -71,7 +73,10 @@ class Standing:
             return self.forecast.exceeds_on
         if not self.per_day or self.usage is None or self.usage.spent is None:
             return None
-        on = today + timedelta(days=(self.usage.cap - self.usage.spent) // self.per_day)
+        days = (self.usage.cap - self.usage.spent) // self.per_day
+        if days > _FARTHEST_DAYS:
+            return None
+        on = today + timedelta(days=days)
         return on if day_start(on, zone).timestamp() * 1000 < self.period.ends_at_ms else None
 
 

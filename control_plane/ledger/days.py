@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Final
 
 from django.db import connection, transaction
 
 from control_plane.ledger.models import HourRollup
 from control_plane.ledger.rows import FAILURES
 from control_plane.ledger.statements import statement
+
+# Days first: most of the others are made of them.
+_OF_A_DAY: Final = (
+    *("aggregate_day", "aggregate_team_days", "aggregate_model_days", "aggregate_pair_days"),
+    "aggregate_dimension_hours",
+)
 
 
 def aggregate_stale_days() -> int:
@@ -36,5 +43,5 @@ def _aggregate(organization: str, day: date) -> None:
 def add_up_day(organization: str, day: date) -> None:
     """Set all sums of a day to those of its hours."""
     with connection.cursor() as cursor:
-        for name in ("aggregate_day", "aggregate_team_days", "aggregate_model_days"):
+        for name in _OF_A_DAY:
             cursor.execute(statement(name), {"organization": organization, "day": day, "failures": list(FAILURES)})

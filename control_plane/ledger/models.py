@@ -189,25 +189,32 @@ class DayRollup(Rollup):
         return f"{self.organization} {self.day.isoformat()}"
 
 
-class DaySums(models.Model):
-    """Sums of a day that are coarse enough for a page to read a whole organization's month of them.
+class ChargeSums(models.Model):
+    """Sums of charges of a day that are coarse enough for a page to read a whole organization's month of them.
 
-    Made of `DayRollup` in the transaction that brings it up to date. Amounts and tokens are those of charges.
-    `requests` counts calls that a provider charges for, `failed` those that got no whole answer, charged for or not,
-    `refused` what a limit or a budget has refused.
+    Made of finer sums in the transaction that brings the day up to date. `requests` counts calls that a provider
+    charges for.
     """
 
     organization = models.TextField()
     day = models.DateField()
     requests = models.BigIntegerField()
-    failed = models.BigIntegerField()
-    refused = models.BigIntegerField()
     unpriced = models.BigIntegerField()
     input_tokens = models.BigIntegerField()
     cache_read_tokens = models.BigIntegerField(db_default=0)
     cache_write_tokens = models.BigIntegerField(db_default=0)
     output_tokens = models.BigIntegerField()
     amount_nusd = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class DaySums(ChargeSums):
+    """`failed` counts calls that got no whole answer, charged for or not, `refused` what a limit has refused."""
+
+    failed = models.BigIntegerField()
+    refused = models.BigIntegerField()
 
     class Meta:
         abstract = True
@@ -241,6 +248,46 @@ class ModelDay(DaySums):
 
     def __str__(self) -> str:
         return f"{self.organization} {self.request_model} {self.day.isoformat()}"
+
+
+class PairDay(ChargeSums):
+    """What all teams together have used on a day, by two of what the ledger knows of a call.
+
+    `pair` names the two columns, with a comma between; a call with several tags is in the row of each, and one without
+    any in that of "".
+    """
+
+    pair = models.TextField()
+    first = models.TextField()
+    second = models.TextField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "pair", "day", "first", "second"], name="ledger_pair_day_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization} {self.pair} {self.day.isoformat()}"
+
+
+class DimensionHour(ChargeSums):
+    """What all teams together have used in an hour, by the column that `dimension` names; tags as with `PairDay`."""
+
+    dimension = models.TextField()
+    hour = models.DateTimeField()
+    value = models.TextField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "dimension", "hour", "day", "value"], name="ledger_dimension_hour_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization} {self.dimension} {self.hour.isoformat()}"
 
 
 class RefusalCount(models.Model):

@@ -16,11 +16,13 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
 from django.db.models import Case, CharField, Count, F, Func, Q, QuerySet, Sum, TextField, Value, When
 from django.db.models.functions import Collate, TruncDate
 
 from control_plane.keys.models import VirtualKey
-from control_plane.ledger.models import DayRollup, HourRollup, ModelDay, TeamDay, UsageEvent
+from control_plane.ledger.models import DayRollup, DimensionHour, HourRollup, ModelDay, PairDay, TeamDay, UsageEvent
 from control_plane.ledger.periods import day_start
 from control_plane.ledger.rows import REPRICED, hour_start
 
@@ -43,8 +45,14 @@ CHARGES: Final = CALLS | Q(kind="adjusted")
 _TOKENS: Final = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
 SUMS: Final = ("amount_nusd", "requests", "unpriced", *_TOKENS)
 _ROWS_AT_ONCE: Final = 2_000
-# Their sums are those of charges alone.
-_OF_CHARGES: Final = (TeamDay, ModelDay)
+# Their sums are those of charges alone, and those by tags have a row for each.
+_OF_CHARGES: Final = (TeamDay, ModelDay, PairDay, DimensionHour)
+# The pairs of columns that there are sums of days of, those with the fewest rows first.
+_PAIRS: Final = (
+    *(("user", "provider"), ("provider", "tags"), ("user", "request_model"), ("request_model", "tags")),
+    ("user", "tags"),
+)
+_OF_HOURS: Final = ("provider", "request_model", "user", "tags")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +111,32 @@ def spent(question: Question) -> Iterator[Row]:
             yield groups | sums
 
 
+def has_more_groups(question: Question, most: int) -> bool:
+    """Whether a look at a part of the charges shows that there are more groups than so many; False says nothing.
+
+    Sums of so many groups take seconds, and whoever wants no more need not wait for them.
+    """
+    charges = _charges(question)
+    if charges.model is UsageEvent:
+        return False
+    groups = {f"group_{name}": _group(name, charges, question.zone) for name in question.group_by}
+    calls = charges if charges.model in _OF_CHARGES else charges.filter(CALLS)
+    named = calls.filter(requests__gt=0).order_by().annotate(**groups).values(*groups)
+    found = 0
+    for looked_at in (2 * most, 20 * most):
+        try:
+            sql, parameters = named[:looked_at].query.sql_with_params()
+        except EmptyResultSet:
+            return False
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM (SELECT DISTINCT * FROM ({sql}) AS looked_at) AS seen", parameters)
+            (found,) = cursor.fetchone()
+        # So few of these rows would not be enough of ten times as many either.
+        if found > most or found < most // 10:
+            break
+    return found > most
+
+
 def with_key_names(rows: Iterator[Row]) -> Iterator[Row]:
     """The rows with `name`, which is that of the key, or None where there is no such key."""
     while some := list(islice(rows, _ROWS_AT_ONCE)):
@@ -113,24 +147,50 @@ def with_key_names(rows: Iterator[Row]) -> Iterator[Row]:
 
 def _sources(question: Question) -> list[QuerySet[Any]]:
     """The charges, each in one of these."""
-    if not question.is_of_whole_hours:
-        return [question.within(UsageEvent.objects.all(), "reserved_at")]
-    hours = question.within(HourRollup.objects.all(), "hour")
-    if "hour" in question.group_by or not question.is_of_whole_days:
-        return [hours]
-    days = question.within(_narrowest_days(question).objects.all(), "day")
+    charges = _charges(question)
+    if charges.model in (UsageEvent, HourRollup):
+        return [charges]
     # A day that becomes stale after this is read as it was.
     stale = HourRollup.objects.filter(organization=question.organization, is_in_day=False)
     stale_days = list(stale.order_by().values_list("day", flat=True).distinct())
-    return [days.exclude(day__in=stale_days), hours.filter(day__in=stale_days)] if stale_days else [days]
+    hours = question.within(HourRollup.objects.all(), "hour")
+    return [charges.exclude(day__in=stale_days), hours.filter(day__in=stale_days)] if stale_days else [charges]
 
 
-def _narrowest_days(question: Question) -> type[DayRollup | TeamDay | ModelDay]:
+def _charges(question: Question) -> QuerySet[Any]:
+    """The charges from the narrowest table that can tell, as far as they are added up there."""
+    if not question.is_of_whole_hours:
+        return question.within(UsageEvent.objects.all(), "reserved_at")
+    if "hour" in question.group_by or not question.is_of_whole_days:
+        return question.within(_narrowest_hours(question), "hour")
+    return question.within(_narrowest_days(question), "day")
+
+
+def _narrowest_days(question: Question) -> QuerySet[Any]:
     """The sums of days with the fewest rows that can tell."""
-    asked = {GROUP_COLUMNS.get(name, name) for name in question.group_by} | set(question.narrowed)
-    if asked <= {"day", "request_model", "provider"} and question.sees_all:
-        return ModelDay
-    return TeamDay if asked <= {"day", "team"} else DayRollup
+    asked = _asked(question) - {"day"}
+    if question.sees_all:
+        if asked <= {"request_model", "provider"}:
+            return ModelDay.objects.all()
+        for first, second in _PAIRS:
+            if asked <= {first, second}:
+                named = {first: F("first"), second: F("second")}
+                return PairDay.objects.filter(pair=f"{first},{second}").annotate(**named)
+    return (TeamDay if asked <= {"team"} else DayRollup).objects.all()
+
+
+def _narrowest_hours(question: Question) -> QuerySet[Any]:
+    """The sums of hours with the fewest rows that can tell."""
+    asked = _asked(question) - {"day", "hour"}
+    for dimension in _OF_HOURS:
+        if asked <= {dimension} and question.sees_all:
+            return DimensionHour.objects.filter(dimension=dimension).annotate(**{dimension: F("value")})
+    return HourRollup.objects.all()
+
+
+def _asked(question: Question) -> set[str]:
+    """The columns and look-ups that a question is about, but those of its span."""
+    return {GROUP_COLUMNS.get(name, name) for name in question.group_by} | set(question.narrowed)
 
 
 def _grouped(question: Question, charges: QuerySet[Any]) -> QuerySet[Any, Row]:
@@ -145,7 +205,7 @@ def _group(name: GroupBy, charges: QuerySet[Any], zone: ZoneInfo) -> Any:
         return TruncDate("reserved_at", tzinfo=zone) if charges.model is UsageEvent else F("day")
     if name == "hour":
         return F("hour")
-    text = _each_tag() if name == "tag" else F(GROUP_COLUMNS[name])
+    text = _each_tag() if name == "tag" and charges.model not in _OF_CHARGES else F(GROUP_COLUMNS[name])
     # The order of Python's text, in which the parts are merged.
     return Collate(text, "C")
 

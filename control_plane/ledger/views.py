@@ -22,7 +22,7 @@ from control_plane.ledger.models import UsageEvent
 from control_plane.ledger.refusals import refusals, shadow_refusals
 from control_plane.ledger.selectors import REMARKED
 from control_plane.ledger.serializers import EventSerializer, EventsQuery, SpanQuery, SpendQuery
-from control_plane.ledger.spend import Question
+from control_plane.ledger.spend import Question, has_more_groups
 from control_plane.ledger.spend_answer import columns_of, spend_rows
 from control_plane.rights.scope import visible
 
@@ -48,8 +48,9 @@ class SpendView(ApiView):
         rows = spend_rows(question)
         if asked["format"] == "csv":
             return csv_response(rows, columns_of(question.group_by), file_name="spend.csv")
-        found = list(islice(rows, _MOST_ROWS + 1))
-        if len(found) > _MOST_ROWS:
+        is_too_long = has_more_groups(question, _MOST_ROWS)
+        found = [] if is_too_long else list(islice(rows, _MOST_ROWS + 1))
+        if is_too_long or len(found) > _MOST_ROWS:
             raise ValidationError({"group_by": f"More than {_MOST_ROWS:,} rows: ask for less, or for format=csv."})
         return Response(sorted(found, key=_first_by_time_then_dearest))
 

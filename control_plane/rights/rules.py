@@ -269,6 +269,8 @@ RULES: Final[dict[str, Rule]] = {
     "ledger.dayrollup": _LEDGER,
     "ledger.teamday": _LEDGER,
     "ledger.modelday": Rule(organizations=_named_in(), view=_WIDE, add=frozenset(), change={}),
+    "ledger.pairday": Rule(organizations=_named_in(), view=_WIDE, add=frozenset(), change={}),
+    "ledger.dimensionhour": Rule(organizations=_named_in(), view=_WIDE, add=frozenset(), change={}),
     "ledger.refusalcount": _LEDGER,
     "ledger.deadletter": Rule(organizations=_named_in(), view=_ADMIN_AND_AUDITOR, add=frozenset(), change={}),
     "ledger.reconciliation": Rule(organizations=_named_in(), view=_WIDE, add=frozenset(), change={}),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import Any
 
 import pytest
 from django.db.models import Sum
 
 from control_plane.ledger.consumer import Consumer
 from control_plane.ledger.days import aggregate_stale_days
-from control_plane.ledger.models import DayRollup, HourRollup, ModelDay, TeamDay
+from control_plane.ledger.models import DayRollup, DimensionHour, HourRollup, ModelDay, PairDay, TeamDay
 from control_plane.ledger.reconciliation import first_difference
 from tests.control_plane.ledger.traffic import Traffic, store_at
 
@@ -95,12 +96,15 @@ def test_a_day_of_a_team_and_of_a_model_adds_up_all_keys_users_and_outcomes(
         HourRollup.objects.filter(organization=traffic.slug).update(is_in_day=False)
 
 
-def test_a_day_whose_teams_do_not_add_up_is_a_difference_in_the_books(traffic: Traffic, consumer: Consumer) -> None:
+@pytest.mark.parametrize("sums", [TeamDay, ModelDay, PairDay, DimensionHour])
+def test_a_day_whose_coarse_sums_do_not_add_up_is_a_difference_in_the_books(
+    traffic: Traffic, consumer: Consumer, sums: Any
+) -> None:
     traffic.call(amount_nusd=100)
     consumer.drain()
     aggregate_stale_days()
     before = first_difference(traffic.organization)
-    TeamDay.objects.filter(organization=traffic.slug).update(amount_nusd=99)
+    sums.objects.filter(organization=traffic.slug).update(amount_nusd=99)
 
     assert before is None
     assert "hours of 100 nano-USD, but a day of 99" in (first_difference(traffic.organization) or "")

@@ -19,7 +19,7 @@ from control_plane.ledger.consumer import Consumer
 from control_plane.ledger.days import aggregate_stale_days
 from control_plane.ledger.models import HourRollup
 from control_plane.ledger.reconciliation import first_difference
-from control_plane.ledger.spend import GROUPS
+from control_plane.ledger.spend import GROUPS, GroupBy, Question, has_more_groups, spent
 from tests.control_plane.cast import Api
 from tests.control_plane.ledger.traffic import Traffic, store_at
 
@@ -108,14 +108,33 @@ def test_groups_of_every_kind_agree_and_none_costs_a_query_a_row(api: Api, calls
     # The first call of an hour writes down that the token was used.
     spend(api, group_by="team")
     queries = set()
+    found = {}
     for names in (*combinations(GROUPS, 1), *combinations(GROUPS, 2), GROUPS):
         with CaptureQueriesContext(connection) as captured:
-            found = spend(api, group_by=",".join(names))
+            found[names] = spend(api, group_by=",".join(names))
         queries.add(len(captured))
         if "tag" not in names:
-            assert sum(found.values()) == 0b11111
-    # Who calls, the sums of days and of hours, which days are stale, and the names of keys.
-    assert max(queries) == 5
+            assert sum(found[names].values()) == 0b11111
+    # Who calls, how many groups there are, the sums of days and of hours, which days are stale, and the names of keys.
+    assert max(queries) == 6
+
+    aggregate_stale_days()
+    assert {names: spend(api, group_by=",".join(names)) for names in found} == found
+
+
+@pytest.mark.parametrize("group_by", [("team",), ("key", "hour"), ("tag",), ("user", "provider"), ("hour",)])
+def test_a_look_at_some_of_the_charges_says_when_there_are_too_many_groups(
+    api: Api, calls: Callable[..., None], group_by: tuple[GroupBy, ...]
+) -> None:
+    calls()
+    aggregate_stale_days()
+    slug, zone = api.organization.slug, api.organization.zone
+    question = Question(organization=slug, zone=zone, group_by=group_by, sees_all=True)
+    groups = len(list(spent(question)))
+
+    assert groups > 1
+    assert has_more_groups(question, groups - 1)
+    assert not has_more_groups(question, groups)
 
 
 def test_time_comes_first_then_the_dearest(api: Api, calls: Callable[..., None]) -> None:
