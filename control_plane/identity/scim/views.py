@@ -155,7 +155,8 @@ class GroupsView(ResourceView):
         with transaction.atomic():
             require(self.person, "change", group)
             directory.rename_group(group, **_names(given))
-            directory.set_members(group, self._people(member_ids(given.get("members") or [])))
+            if "members" in given:
+                directory.set_members(group, self._people(member_ids(given["members"] or [])))
         return self.answer(group.pk)
 
     def partial_update(self, request: Request, pk: str) -> Response:
