@@ -183,7 +183,10 @@ class DayRollup(Rollup):
                 name="ledger_day_once",
             ),
         ]
-        indexes = [models.Index(fields=["organization", "team", "day"], name="ledger_day_team")]
+        indexes = [
+            models.Index(fields=["organization", "team", "day"], name="ledger_day_team"),
+            models.Index(fields=["organization", "request_model", "day"], name="ledger_day_model"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.organization} {self.day.isoformat()}"

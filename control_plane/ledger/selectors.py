@@ -60,9 +60,11 @@ def spend_by(
     narrowed: Mapping[str, Any] | None = None,
     seen: Seen = everything,
     sees_all: bool = False,
+    named: int | None = None,
 ) -> list[Spend]:
     """What calls admitted from `start` until before `end` have used, the dearest first; `narrowed` are look-ups of
-    columns in which they have to agree. Where `seen` leaves nothing out, `sees_all` is faster."""
+    columns in which they have to agree. Where `seen` leaves nothing out, `sees_all` is faster; with `named`, only so
+    many of the dearest keys have their names."""
     question = Question(
         organization=organization,
         zone=zone,
@@ -73,12 +75,12 @@ def spend_by(
         seen=seen,
         sees_all=seen is everything or sees_all,
     )
-    rows = spent(question)
-    found = [
-        Spend(subject=row[group_by], name=row.get("name"), **{name: row[name] for name in _SHOWN})
-        for row in (with_key_names(rows) if group_by == "key" else rows)
+    dearest = sorted(spent(question), key=lambda row: (-row["amount_nusd"], row[group_by]))
+    if group_by == "key":
+        dearest = [*with_key_names(iter(dearest[:named])), *(dearest[named:] if named is not None else ())]
+    return [
+        Spend(subject=row[group_by], name=row.get("name"), **{name: row[name] for name in _SHOWN}) for row in dearest
     ]
-    return sorted(found, key=lambda spend: (-spend.amount_nusd, spend.subject))
 
 
 def spend_by_day(organization: str, *, start: date, end: date, seen: Seen = everything) -> dict[date, int]:

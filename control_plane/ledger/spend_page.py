@@ -39,6 +39,7 @@ class SpendPage(SpanPage):
             zone=organization.zone,
             seen=seen,
             sees_all=self.person.teams_seen(organization.slug) is None,
+            named=_LINES_SHOWN,
         )
         total = _total(rows)
         return {
