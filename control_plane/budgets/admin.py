@@ -15,8 +15,9 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from control_plane.administration import ServiceAdmin, page_action
+from control_plane.administration import page_action
 from control_plane.amounts import amount_text
+from control_plane.api.exported_lists import ExportingAdmin
 from control_plane.budgets import services
 from control_plane.budgets.extension_page import extensions_text
 from control_plane.budgets.forms import BudgetForm, LimitForm
@@ -49,8 +50,12 @@ class ScopedColumns:
 
 
 @admin.register(Budget)
-class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
+class BudgetAdmin(ScopedColumns, ExportingAdmin[Budget]):
     form = BudgetForm
+    exported = (
+        *("id", "name", "scope", "subject", "model__name", "provider__name", "tag", "unit", "amount"),
+        *("period", "hard", "carry_over_max", "shadow", "active", "created_at"),
+    )
     list_display = (
         "name",
         "scope_text",
@@ -202,8 +207,12 @@ class BudgetAdmin(ScopedColumns, ServiceAdmin[Budget]):
 
 
 @admin.register(Limit)
-class LimitAdmin(ScopedColumns, ServiceAdmin[Limit]):
+class LimitAdmin(ScopedColumns, ExportingAdmin[Limit]):
     form = LimitForm
+    exported = (
+        *("id", "name", "scope", "subject", "model__name", "provider__name", "tag", "unit", "amount"),
+        *("window_ms", "shadow", "active", "created_at"),
+    )
     list_display = ("name", "scope_text", "rate", "reached", "shares_text", "active")
     list_filter = ("scope", "unit", "active")
     search_fields = ("name", "subject")

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 
 from control_plane.administration import SecretAdmin, confirmed_action, label_column, leave_dialog, page_action
+from control_plane.api.exported_lists import ExportingAdmin
 from control_plane.keys import services
 from control_plane.keys.filters import DueFilter, StateFilter, UnusedFilter
 from control_plane.keys.forms import KeyForm, RotationForm
@@ -35,11 +36,16 @@ _STATES = {
 
 
 @admin.register(VirtualKey)
-class VirtualKeyAdmin(SecretAdmin[VirtualKey]):
+class VirtualKeyAdmin(ExportingAdmin[VirtualKey], SecretAdmin[VirtualKey]):
     form = KeyForm
     secret_help = (
         "An application uses it in place of its provider's key, as Authorization: Bearer …, with the gateway's "
         "address as base URL."
+    )
+    exported = (
+        *("id", "name", "team__slug", "application", "contact", "description", "tags", "own_tier"),
+        *("allowed_models", "allowed_routes", "allowed_networks", "personal", "created_at", "created_by__username"),
+        *("rotated_at", "expires_at", "revoked_at"),
     )
     list_display = ("name", "team", "application", "state", "last_used", "rotation_due", "expires_at", "id")
     list_filter = (StateFilter, DueFilter, UnusedFilter, "team")

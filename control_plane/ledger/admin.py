@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from control_plane.administration import MOST_CHOICES, BoundedPaginator, ReadOnlyAdmin, label_column
 from control_plane.amounts import amount_text
+from control_plane.api.exported_lists import ExportingAdmin
 from control_plane.catalog.models import Model
 from control_plane.keys.models import VirtualKey
 from control_plane.ledger.models import DeadLetter, HourRollup, Reconciliation, RefusalCount, UsageEvent
@@ -71,7 +72,12 @@ class RemarkFilter(admin.SimpleListFilter):
 
 
 @admin.register(UsageEvent)
-class UsageEventAdmin(ReadOnlyAdmin[UsageEvent]):
+class UsageEventAdmin(ExportingAdmin[UsageEvent], ReadOnlyAdmin[UsageEvent]):
+    exported = (
+        *("reserved_at", "event_id", "request_id", "kind", "outcome", "team", "key", "user", "tags", "provider"),
+        *("request_model", "response_model", "input_tokens", "cache_read_tokens", "cache_write_tokens"),
+        *("output_tokens", "amount_nusd", "quality", "refusing_scope", "latency_ms"),
+    )
     list_display = (
         *("reserved_at_utc", "kind_label", "team", "key_name", "user", "request_model"),
         *("tokens", "amount", "quality", "remarks", "request_id"),

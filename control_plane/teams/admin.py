@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from control_plane.administration import ReadOnlyInline, ServiceAdmin, label_column
+from control_plane.api.exported_lists import ExportingAdmin
 from control_plane.teams import (
     people_admin,  # noqa: F401 - registers its pages
     services,
@@ -54,9 +55,13 @@ class MembershipInline(ReadOnlyInline):
 
 
 @admin.register(Team)
-class TeamAdmin(ServiceAdmin[Team]):
+class TeamAdmin(ExportingAdmin[Team]):
     form = TeamForm
     inlines = (MembershipInline,)
+    exported = (
+        *("slug", "name", "department__slug", "cost_centre", "tier", "allowed_models", "allowed_providers"),
+        *("preferred_providers", "regions", "created_at"),
+    )
     list_display = ("name", "slug", "tier_label", "models_text", "providers_text", "regions_text", "active_keys")
     list_filter = ("tier",)
     search_fields = ("name", "slug")
