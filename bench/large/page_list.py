@@ -147,8 +147,8 @@ def _list_pages(model_admin: Any, user: Any) -> Iterator[Page]:
 def _home_pages() -> Iterator[Page]:
     for page in ("platform", "finance", "team"):
         yield Page(f"home {page}", f"/admin/?page={page}")
-    for order in ("name", "-spent", "-used", "cost_centre"):
-        yield Page(f"home finance by {order}", f"/admin/?page=finance&sort={order}&q={_SEARCHED}")
+    for order in ("name", "-spent_usd", "-used_percent", "cost_centre"):
+        yield Page(f"home finance by {order}", f"/admin/?page=finance&teams-sort={order}&teams-q={_SEARCHED}")
 
 
 def _spend_pages() -> Iterator[Page]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 # So many of the newest whole days tell the rate at which a month goes on.
 RATE_DAYS: Final = 7
-ORDERS: Final = ("name", "cost_centre", "spent_usd", "month_end_usd", "budget_usd", "used_percent", "calls")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +108,8 @@ def team_lines(
     most: int | None = None,
     offset: int = 0,
 ) -> list[TeamLine]:
-    """Some of the teams: `order` is one of `ORDERS`, with a minus for the other way round; `cost_centre` is "" for
-    those that have none."""
+    """Some of the teams: `order` is one that `team_lines_page.sql` knows, with a minus for the other way round;
+    `cost_centre` is "" for those that have none."""
     escaped = search.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
     asked = month.asked | {
         "search": escaped,
