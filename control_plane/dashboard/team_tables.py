@@ -71,7 +71,7 @@ def refused_calls(view: View, team: Team) -> int:
 
 def refused_table(view: View, team: Team) -> Table:
     span = _span(view, "refused", usual="week")
-    query = urlencode({"organization": team.organization.slug, "span": span.chosen, "team": team.slug})
+    query = urlencode({"organization": team.organization.slug, "span": span.chosen, "refusals-team": team.slug})
     return Table(
         name="refused",
         title="What was refused, and why",
@@ -128,7 +128,7 @@ def key_table(view: View, team: Team, keys: QuerySet[Any]) -> Table:
 
 def user_table(view: View, team: Team) -> Table:
     span = _span(view, "users", usual="month")
-    query = {"organization": team.organization.slug, "group_by": "user", "span": span.chosen, "team": team.slug}
+    query = {"organization": team.organization.slug, "group_by": "user", "span": span.chosen}
     return Table(
         name="users",
         title="Users",

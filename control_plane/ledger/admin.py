@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
+from django.urls import path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -208,6 +209,11 @@ class RefusalsAdmin(ReadOnlyAdmin[RefusalCount]):
         page: Any = RefusalsPage.as_view(model_admin=self)
         response: HttpResponse = page(request)
         return response
+
+    def get_urls(self) -> list[Any]:
+        page: Any = RefusalsPage.as_view(model_admin=self, is_file=True)
+        own = path("export.csv", self.admin_site.admin_view(page), name="ledger_refusalcount_export")
+        return [own, *super().get_urls()]
 
 
 @admin.register(DeadLetter)

@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
+from django.http import Http404
 from django.utils import timezone
 from django.views.generic import TemplateView
 from unfold.widgets import INPUT_CLASSES
 
+from control_plane.api.csv_answers import table_response
 from control_plane.ledger.forms import SpanForm
 from control_plane.ledger.periods import Days
 from control_plane.rights.person import Person, person_of
@@ -27,6 +29,7 @@ else:
 class SpanPage(_Page):
     """A page with tabs for one choice of its own and for the span; subclasses give the answer."""
 
+    title: ClassVar[str]
     form_class: ClassVar[type[SpanForm]]
     # The form's field for the page's own choice, and what it is if nothing was chosen.
     choice: ClassVar[str]
@@ -35,6 +38,9 @@ class SpanPage(_Page):
     @property
     def person(self) -> Person:
         return person_of(self.request.user)
+
+    # Whether the table is asked for as a file.
+    is_file = False
 
     def answer(self, form: SpanForm, days: Days) -> dict[str, Any]:
         """What the template is given for a form that is valid."""
@@ -49,6 +55,13 @@ class SpanPage(_Page):
         form = self._asked(first)
         days = form.days(timezone.now().astimezone(form.cleaned_data["organization"].zone))
         return context | self._question(form, days) | self.answer(form, days)
+
+    def render_to_response(self, context: dict[str, Any], **kwargs: Any) -> Any:
+        if not self.is_file:
+            return super().render_to_response(context, **kwargs)
+        if "table" not in context:
+            raise Http404
+        return table_response(context["table"], file_name=f"{self.title.lower()}.csv")
 
     def _asked(self, organization: Organization) -> SpanForm:
         """The question, completed; what cannot be understood is answered for this month instead, and said so."""

@@ -48,5 +48,6 @@ def test_a_list_is_downloaded_as_it_is_filtered_and_seen(api: Api) -> None:
         assert [row["name"] for row in lines(client, f"/admin/budgets/{kind}/export.csv")] == [name]
     assert [row["slug"] for row in lines(client, "/admin/teams/team/export.csv")] == ["search"]
     assert lines(client, "/admin/ledger/usageevent/export.csv") == []
+    assert lines(client, "/admin/ledger/refusalcount/export.csv?mode=shadow&refusals-sort=-calls") == []
     assert "export.csv?q=another" in client.get("/admin/keys/virtualkey/?q=another").content.decode()
     assert client.get("/admin/keys/virtualkey/export.csv?nothing__exact=1").status_code == 400
