@@ -6,6 +6,7 @@ Everything that goes through it may be repeated, so a call whose answer was lost
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -16,7 +17,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from kong_plugins.llm.breaker import Breaker
-from kong_plugins.llm.errors import StoreUnavailable
+from kong_plugins.llm.errors import StoreClosed, StoreUnavailable
 from kong_plugins.llm.scripts import lua_file, script_source
 
 _UNANSWERED: Final = (redis.ConnectionError, redis.TimeoutError)
@@ -35,6 +36,9 @@ class Connection:
         self._scripts: dict[str, _Script] = {}
         # A ping may have to connect first.
         self._breaker = Breaker(self._answers, longest_ping_s=2 * timeout_s)
+        self._is_closed = False
+        self._listeners = 0
+        self._listeners_left = threading.Condition()
 
     @classmethod
     def from_url(cls, url: str, *, timeout_ms: int, clock: str | None = None) -> Connection:
@@ -92,20 +96,53 @@ class Connection:
         except RedisError:
             return False
 
+    def close(self) -> None:
+        """Close all connections, once those who listen have noticed and left theirs: redis-py would otherwise take
+        them away from under their threads."""
+        with self._listeners_left:
+            self._is_closed = True
+            self._listeners_left.wait_for(lambda: not self._listeners, timeout=self.longest_block_ms / 1000)
+        self.redis.close()
+
     @contextmanager
     def listening(self, channel: str) -> Iterator[Callable[[float], bool]]:
         """Listen to a channel on a connection of its own, for as long as the context lasts. What it gives waits for so
         many seconds at most and says whether something was heard; the first thing is that one listens.
 
         Raises:
+            StoreClosed: nobody will hear anything any more.
             StoreUnavailable: the connection cannot be made, or has failed.
         """
-        subscription = self.redis.pubsub()
+        with self._listener():
+            subscription = self.redis.pubsub()
+            try:
+                self.call(lambda: subscription.subscribe(channel))
+                yield lambda longest_s: self._is_heard(subscription, longest_s)
+            finally:
+                subscription.close()
+
+    @contextmanager
+    def _listener(self) -> Iterator[None]:
+        with self._listeners_left:
+            self._check_open()
+            self._listeners += 1
         try:
-            self.call(lambda: subscription.subscribe(channel))
-            yield lambda longest_s: _is_heard(subscription, longest_s)
+            yield
         finally:
-            subscription.close()
+            with self._listeners_left:
+                self._listeners -= 1
+                self._listeners_left.notify_all()
+
+    def _is_heard(self, subscription: Any, longest_s: float) -> bool:
+        self._check_open()
+        try:
+            return subscription.get_message(timeout=longest_s) is not None
+        except RedisError as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreClosed("The store is closed.")
 
     def in_group(self, stream: str, group: str, work: Callable[[], _Answer]) -> _Answer:
         """Do something that needs a stream's consumer group, which is made on first use; raises StoreUnavailable."""
@@ -127,13 +164,6 @@ class Connection:
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
-
-
-def _is_heard(subscription: Any, longest_s: float) -> bool:
-    try:
-        return subscription.get_message(timeout=longest_s) is not None
-    except RedisError as error:
-        raise StoreUnavailable(str(error)) from error
 
 
 class _Script:

@@ -146,3 +146,7 @@ class StoreUnavailable(Exception):
 
 class StoreNotAsked(StoreUnavailable):
     """Redis has not answered others just now, so it was not asked: nothing can have been held."""
+
+
+class StoreClosed(StoreUnavailable):
+    """This process has closed its store."""

@@ -94,7 +94,7 @@ class Store:
         return cls(Connection.from_url(url, timeout_ms=timeout_ms, clock=clock))
 
     def close(self) -> None:
-        self._redis.close()
+        self.connection.close()
 
     def ping(self) -> None:
         """Raises: StoreUnavailable."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
-from kong_plugins.llm.errors import StoreUnavailable
+from kong_plugins.llm.errors import StoreClosed, StoreUnavailable
 from kong_plugins.llm.limits import Waiting
 from kong_plugins.llm.store import Store
 
@@ -85,7 +85,9 @@ class WaitingRoom:
         self._awaited[visit.organization] += 1
         if visit.organization not in self._listening:
             self._listening.add(visit.organization)
-            threading.Thread(target=self._listen, args=(visit.organization,), daemon=True).start()
+            threading.Thread(
+                target=self._listen, args=(visit.organization,), name=f"listener of {visit.organization}", daemon=True
+            ).start()
         return True
 
     def _step_out(self, visit: Visit) -> None:
@@ -100,13 +102,15 @@ class WaitingRoom:
         visit.line = None
 
     def _listen(self, organization: str) -> None:
-        """Wake calls by what is heard, until none waits any more."""
+        """Wake calls by what is heard, until none waits any more, or the store is closed."""
         while self._goes_on(organization):
             try:
                 with self._store.freed(organization) as is_heard:
                     while self._awaited[organization]:
                         if is_heard(_LISTEN_FOR_S):
                             self._wake_first(organization)
+            except StoreClosed:
+                return
             except StoreUnavailable as error:
                 logger.warning("%s: calls that wait only try once a second: %s", organization, error)
                 time.sleep(_PAUSE_S)

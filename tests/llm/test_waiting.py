@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from kong_plugins.llm.admission import Admission
-from kong_plugins.llm.errors import PolicyUnavailable, RateLimitExceeded
+from kong_plugins.llm.errors import PolicyUnavailable, RateLimitExceeded, StoreClosed
 from kong_plugins.llm.limits import LimitCheck, Waiting
 from kong_plugins.llm.release import Scope
 from kong_plugins.llm.store import Store
@@ -274,3 +274,23 @@ def test_a_connection_that_was_cut_is_made_again(redis_address: str, client: red
         sleeper.leave()
         eventually(lambda: listeners(client, organization) == 0, "nobody listens")
         far_store.close()
+
+
+def test_a_store_is_closed_once_nobody_listens_any_more_and_nobody_complains(
+    redis_address: str, client: redis.Redis, organization: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store.from_url(redis_address, timeout_ms=5_000)
+    sleeper = Sleeper(WaitingRoom(store, most_waiting=10, most_bytes=1000), "late", waiting_for(organization))
+    eventually(lambda: listeners(client, organization) == 1, "somebody listens")
+
+    store.close()
+
+    eventually(lambda: not listening_threads(organization), "the thread has ended")
+    assert (listeners(client, organization), caplog.records) == (0, [])
+    sleeper.leave()
+    with pytest.raises(StoreClosed), store.freed(organization):
+        pass
+
+
+def listening_threads(organization: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == f"listener of {organization}"]
